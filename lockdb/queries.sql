@@ -1,0 +1,85 @@
+-- name: AcquireLock :execresult
+-- Acquires a key that may be fresh. The floor is read under a shared lock: in
+-- READ COMMITTED an unlocked read could be older than a purge.
+INSERT INTO helix_locks (lock_key, owner_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT
+    sqlc.arg(lock_key),
+    sqlc.arg(owner_id),
+    LAST_INSERT_ID(f.floor_epoch + 1),
+    CAST(sqlc.arg(status) AS SIGNED),
+    TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_lock_floor AS f
+WHERE f.shard = CRC32(CAST(sqlc.arg(lock_key) AS BINARY)) % 256
+LOCK IN SHARE MODE
+ON DUPLICATE KEY UPDATE
+    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        LAST_INSERT_ID(epoch + 1),
+        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
+    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
+    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
+    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        CAST(sqlc.arg(owner_id) AS BINARY), owner_id),
+    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
+    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        CAST(sqlc.arg(status) AS SIGNED), status);
+
+-- name: AcquireKnownLock :execlastid
+-- AcquireLock for a key whose row is there: by the primary key alone, which
+-- costs no more than a locking read of the row.
+UPDATE helix_locks
+SET
+    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        LAST_INSERT_ID(epoch + 1),
+        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
+    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
+    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
+    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        CAST(sqlc.arg(owner_id) AS BINARY), owner_id),
+    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
+    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
+        CAST(sqlc.arg(status) AS SIGNED), status)
+WHERE lock_key = sqlc.arg(lock_key);
+
+-- name: RenewLock :execrows
+-- Renews even after expiry: an unchanged epoch proves that nobody else held it.
+UPDATE helix_locks
+SET
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+WHERE lock_key = sqlc.arg(lock_key) AND owner_id = sqlc.arg(owner_id) AND epoch = sqlc.arg(epoch) AND status = 1;
+
+-- name: VerifyLock :one
+-- The fence: a shared lock, so that many transactions of one holder run side by
+-- side while every rival waits for the last of them to end.
+SELECT epoch
+FROM helix_locks
+WHERE lock_key = sqlc.arg(lock_key) AND owner_id = sqlc.arg(owner_id) AND epoch = sqlc.arg(epoch) AND status = 1
+LOCK IN SHARE MODE;
+
+-- name: FenceLock :execrows
+-- The fence for multi-writer clusters, where shared locks are not replicated: a
+-- write that every conflicting acquisition fails against at COMMIT.
+UPDATE helix_locks
+SET
+    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+WHERE lock_key = sqlc.arg(lock_key) AND owner_id = sqlc.arg(owner_id) AND epoch = sqlc.arg(epoch) AND status = 1;
+
+-- name: ReleaseLock :execrows
+-- Releases this lease only: a late release matches no row.
+UPDATE helix_locks
+SET
+    status = 0,
+    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+WHERE lock_key = sqlc.arg(lock_key) AND owner_id = sqlc.arg(owner_id) AND epoch = sqlc.arg(epoch) AND status = 1;

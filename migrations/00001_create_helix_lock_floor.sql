@@ -1,0 +1,14 @@
+-- +goose NO TRANSACTION
+-- The highest epoch ever purged, by shard (CRC32(lock_key) % 256): a fresh row
+-- starts above it, so that a purged key's epochs never go back.
+
+-- +goose Up
+CREATE TABLE IF NOT EXISTS helix_lock_floor (
+    shard       SMALLINT NOT NULL,
+    floor_epoch BIGINT   NOT NULL,
+    PRIMARY KEY (shard)
+) ENGINE = InnoDB;
+
+-- +goose Down
+-- Drops the memory of every epoch: fencing tokens start again from 1.
+DROP TABLE IF EXISTS helix_lock_floor;
