@@ -1,0 +1,60 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Do runs one business transaction under the lock of key: it begins a
+// transaction, locks key in it as [Locker.LockTx] does, calls fn and commits. fn
+// reads and writes through tx, and neither commits it nor rolls it back; what it
+// does elsewhere is not protected. When fn returns an error, or panics, the
+// transaction is rolled back, and Do returns that error, or panics on.
+//
+// When the server aborts the transaction (deadlock, conflict, lost connection
+// before COMMIT), all of it is run again, fn included, after a random pause and
+// up to [WithMaxAttempts] times; then the error matches [ErrTxAborted]. fn must
+// return the errors of its statements, wrapped or not: after one that it
+// swallows, the server may have rolled back what came before, and what comes
+// after would be outside of any transaction.
+//
+// It fails with [ErrHeld] at once if a lease of key is active, with [ErrBusy] if
+// the lock did not come free in the server's innodb_lock_wait_timeout, with
+// [ErrCommitUnknown] if the connection was lost while COMMIT was under way, which
+// is never run again, and otherwise as [Locker.LockTx] does. After every error
+// but ErrCommitUnknown nothing was committed.
+//
+// It adds one statement to the transaction, and no commit.
+func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context, tx *sql.Tx) error, opts ...AcquireOption) error {
+	if err := l.lockOptions(key, opts); err != nil {
+		return err
+	}
+	if fn == nil {
+		return invalidNil("function", "give Do what is to be run under the lock")
+	}
+	return l.run(ctx, job{op: "do", key: key, txOptions: l.txOptions}, func(tx *sql.Tx) (int64, error) {
+		epoch, err := l.lock(ctx, tx, key)
+		if err != nil {
+			return 0, err
+		}
+		return epoch, fn(ctx, tx)
+	})
+}
+
+// InTx runs one business transaction fenced by the lease: it begins a
+// transaction, verifies the lease in it as [Lease.VerifyTx] does, calls fn and
+// commits. If the lease is lost it returns [ErrLost] and fn is not called.
+// Everything else is as with [Locker.Do]: fn's duties, rollback, running again
+// when the server aborts, the errors, the cost.
+func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	if fn == nil {
+		return invalidNil("function", "give InTx what is to be run under the fence")
+	}
+	l := le.locker
+	return l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (int64, error) {
+		if err := le.VerifyTx(ctx, tx); err != nil {
+			return le.epoch, err
+		}
+		return le.epoch, fn(ctx, tx)
+	})
+}

@@ -1,0 +1,126 @@
+package txlock
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What callers test for with errors.Is. The typed errors below carry the
+// details and match their sentinel.
+var (
+	// ErrHeld says that another lease of the key is active: see [HeldError].
+	ErrHeld = errors.New("txlock: key is held")
+
+	// ErrLost says that a lease is no longer the key's newest, or was released: see
+	// [LostError]. It is definite: nothing brings the lease back, stop its work.
+	ErrLost = errors.New("txlock: lease is lost")
+
+	// ErrBusy says that the server gave up waiting for a row lock that another open
+	// transaction holds (error 1205): see [BusyError].
+	ErrBusy = errors.New("txlock: key is locked by another open transaction")
+
+	// ErrTxAborted says that the server rolled the whole transaction back, because
+	// of a deadlock, a conflict or a lost connection: roll it back and run it again
+	// from its start. What was written in it is gone, and what would still be
+	// written through the same *sql.Tx could be outside of any transaction.
+	ErrTxAborted = errors.New("txlock: transaction was aborted by the server")
+
+	// ErrCommitUnknown says that a COMMIT was sent and no answer came: see
+	// [CommitUnknownError].
+	ErrCommitUnknown = errors.New("txlock: outcome of COMMIT is unknown")
+
+	// ErrNotMigrated says that the tables of gox-helix are missing or incomplete in
+	// the database of the connection.
+	ErrNotMigrated = errors.New("txlock: database is not migrated")
+
+	// ErrClosed says that the Locker was used after its Close.
+	ErrClosed = errors.New("txlock: locker is closed")
+
+	// ErrInvalidKey, ErrInvalidTTL and ErrInvalidArgument say that a call was refused
+	// before anything was sent: see [InvalidError].
+	ErrInvalidKey      = errors.New("txlock: invalid key")
+	ErrInvalidTTL      = errors.New("txlock: invalid TTL")
+	ErrInvalidArgument = errors.New("txlock: invalid argument")
+)
+
+// HeldError refuses an acquisition because another lease of the key is active.
+// It matches [ErrHeld]. Nothing was changed; in a transaction of the caller the
+// row stays locked until that transaction ends.
+type HeldError struct {
+	Key string
+	// RetryAfter is what the lease still had on the server's clock when it
+	// answered, to the microsecond. It may be released earlier or renewed.
+	RetryAfter time.Duration
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("txlock: key %q is held for another %v: try again after that, or earlier in case it is released", e.Key, e.RetryAfter)
+}
+
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// LostError says that a lease is not the key's newest, or was released. It
+// matches [ErrLost]. Nothing was changed.
+type LostError struct {
+	Key   string
+	Owner string
+	Epoch int64
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("txlock: lease %d of key %q by %q is lost (released, taken over or revoked): stop its work, roll back, acquire anew", e.Epoch, e.Key, e.Owner)
+}
+
+func (e *LostError) Is(target error) bool { return target == ErrLost }
+
+// BusyError says that the server gave up waiting for the row of the key, which
+// another open transaction keeps locked. It matches [ErrBusy]. The server undid
+// the statement and nothing else: the transaction is open, without the lock,
+// and must not be committed as if it had it. (Under innodb_rollback_on_timeout,
+// which is off by default, the server has rolled all of it back.)
+type BusyError struct {
+	Key string
+	Err error // what the server said
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("txlock: key %q is locked by another open transaction: roll back and try again later (innodb_lock_wait_timeout sets how long the server waits): %v", e.Key, e.Err)
+}
+
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+func (e *BusyError) Unwrap() error        { return e.Err }
+
+// CommitUnknownError says that a COMMIT was sent and the connection was lost
+// before its answer: all of the transaction took effect, or nothing. It matches
+// [ErrCommitUnknown] and is never retried. Look for what only this transaction
+// wrote, in its own business rows or by the epoch, and decide. The lock needs no
+// repair: one of a transaction ends with it, and a lease expires.
+type CommitUnknownError struct {
+	Key   string
+	Owner string
+	Epoch int64 // the epoch the transaction ran under
+	Err   error // what ended the connection
+}
+
+func (e *CommitUnknownError) Error() string {
+	return fmt.Sprintf("txlock: outcome of COMMIT is unknown for key %q, owner %q, epoch %d: look for its rows before running it again: %v", e.Key, e.Owner, e.Epoch, e.Err)
+}
+
+func (e *CommitUnknownError) Is(target error) bool { return target == ErrCommitUnknown }
+func (e *CommitUnknownError) Unwrap() error        { return e.Err }
+
+// InvalidError refuses a call before anything was sent to the server: no
+// transaction was touched. It matches one of [ErrInvalidKey], [ErrInvalidTTL]
+// and [ErrInvalidArgument].
+type InvalidError struct {
+	Kind   error  // the sentinel
+	Value  string // what was given
+	Reason string // what is wrong with it, and what would be right
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("%v %s: %s", e.Kind, e.Value, e.Reason)
+}
+
+func (e *InvalidError) Is(target error) bool { return target == e.Kind }

@@ -1,0 +1,176 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gox-helix/gox-helix/lockdb"
+)
+
+// Lease is one holding of a key, from its acquisition until it is released, lost
+// or taken over. Its identity is (key, owner, epoch); the server alone knows
+// whether it still stands. It is safe for use by many goroutines.
+type Lease struct {
+	locker *Locker
+	key    string
+	owner  string
+	epoch  int64
+	ttl    time.Duration
+
+	mu       sync.Mutex
+	deadline time.Time
+}
+
+// Key returns what is held.
+func (le *Lease) Key() string { return le.key }
+
+// Owner returns who holds it.
+func (le *Lease) Owner() string { return le.owner }
+
+// Epoch returns the fencing token: greater than that of every earlier
+// acquisition of the key.
+func (le *Lease) Epoch() int64 { return le.epoch }
+
+// Deadline returns the instant, on this process's monotonic clock, up to which
+// nobody else can have taken the lease over by expiry: nine tenths of the TTL
+// after the last acquisition or [Lease.Renew] was sent. The rest is a margin for
+// clocks that run at different speeds. It is advice about when to stop work that
+// is not fenced; what is fenced needs no clock. [Lease.RenewTx] does not move
+// it, since only the caller knows whether its transaction committed.
+func (le *Lease) Deadline() time.Time {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	return le.deadline
+}
+
+// extend moves the deadline for an acquisition or renewal that was sent at asked.
+func (le *Lease) extend(asked time.Time) {
+	deadline := asked.Add(le.ttl - le.ttl/10)
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	if deadline.After(le.deadline) {
+		le.deadline = deadline
+	}
+}
+
+// RenewTx sets the lease's expiry to its TTL from the server's now, if tx
+// commits. If tx is rolled back, the expiry is what it was. It succeeds even after
+// the expiry, as long as nobody else has acquired the key.
+//
+// It fails with [ErrLost] if the lease is no longer the key's newest or was
+// released; nothing is changed then, but the row stays locked until tx ends, so
+// roll back soon. Further errors are those of [Locker.AcquireTx]. It is one
+// statement.
+func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) error {
+	q, err := le.locker.in(tx, "renew", le.key)
+	if err != nil {
+		return err
+	}
+	n, err := q.RenewLock(ctx, lockdb.RenewLockParams{
+		TtlMicros: le.ttl.Microseconds(),
+		LockKey:   []byte(le.key),
+		OwnerID:   []byte(le.owner),
+		Epoch:     le.epoch,
+	})
+	return le.answer(tx, "renew", n, err)
+}
+
+// VerifyTx is the fence: it succeeds only if the lease is still the key's newest
+// and not released, and keeps it so until tx ends, since whoever would take it
+// over waits for tx. So if tx commits, no later acquisition of the key committed
+// before it. Expiry does not matter here: a lease that has expired but was not
+// taken over still fences. If tx is rolled back, nothing stays.
+//
+// Verify before the first read of tx: under REPEATABLE READ what it read before
+// is older than the fence. It takes a shared lock on the key's row, so that many
+// transactions of one lease run side by side, or with [WithMultiWriter] writes
+// the row, one after the other.
+//
+// It fails with [ErrLost] if the lease is no longer the key's newest or was
+// released; tx stays usable but must not be committed as protected, and keeps
+// the row locked: roll back soon. Further errors are those of
+// [Locker.AcquireTx]. It is one statement.
+func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
+	q, err := le.locker.in(tx, "verify", le.key)
+	if err != nil {
+		return err
+	}
+	key, owner := []byte(le.key), []byte(le.owner)
+	if le.locker.multiWriter {
+		n, err := q.FenceLock(ctx, lockdb.FenceLockParams{LockKey: key, OwnerID: owner, Epoch: le.epoch})
+		return le.answer(tx, "verify", n, err)
+	}
+	_, err = q.VerifyLock(ctx, lockdb.VerifyLockParams{LockKey: key, OwnerID: owner, Epoch: le.epoch})
+	if errors.Is(err, sql.ErrNoRows) {
+		return le.lost()
+	}
+	return le.answer(tx, "verify", 1, err)
+}
+
+// ReleaseTx gives the lease up, if tx commits: the key is free from then on. If
+// tx is rolled back, the lease is still held. Its epoch is never used again.
+//
+// It fails with [ErrLost] if the lease is no longer the key's newest or was
+// released already; a newer lease is never touched. Further errors are those of
+// [Locker.AcquireTx]. It is one statement.
+func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) error {
+	q, err := le.locker.in(tx, "release", le.key)
+	if err != nil {
+		return err
+	}
+	n, err := q.ReleaseLock(ctx, lockdb.ReleaseLockParams{
+		LockKey: []byte(le.key),
+		OwnerID: []byte(le.owner),
+		Epoch:   le.epoch,
+	})
+	return le.answer(tx, "release", n, err)
+}
+
+// Renew does what [Lease.RenewTx] does, in a short transaction of its own, and
+// moves [Lease.Deadline]. A transaction that the server aborts is run again (see
+// [WithMaxAttempts]). After [ErrCommitUnknown] it may simply be called again. It
+// is three round trips.
+func (le *Lease) Renew(ctx context.Context) error {
+	var asked time.Time
+	err := le.run(ctx, "renew", func(tx *sql.Tx) error {
+		asked = time.Now()
+		return le.RenewTx(ctx, tx)
+	})
+	if err == nil {
+		le.extend(asked)
+	}
+	return err
+}
+
+// Release does what [Lease.ReleaseTx] does, in a short transaction of its own.
+// A transaction that the server aborts is run again (see [WithMaxAttempts]).
+// After [ErrCommitUnknown] it may be called again: [ErrLost] then says that the
+// lease is over, one way or the other. It is three round trips.
+func (le *Lease) Release(ctx context.Context) error {
+	return le.run(ctx, "release", func(tx *sql.Tx) error { return le.ReleaseTx(ctx, tx) })
+}
+
+// run runs body in a short transaction of its own.
+func (le *Lease) run(ctx context.Context, op string, body func(tx *sql.Tx) error) error {
+	return le.locker.run(ctx, job{op: op, key: le.key}, func(tx *sql.Tx) (int64, error) {
+		return le.epoch, body(tx)
+	})
+}
+
+// answer reads how many rows a statement matched that names this lease.
+func (le *Lease) answer(tx *sql.Tx, op string, n int64, err error) error {
+	switch {
+	case err != nil:
+		return le.locker.failed(tx, op, le.key, err)
+	case n == 0:
+		return le.lost()
+	}
+	return nil
+}
+
+func (le *Lease) lost() error {
+	return &LostError{Key: le.key, Owner: le.owner, Epoch: le.epoch}
+}

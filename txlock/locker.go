@@ -1,0 +1,147 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/gox-helix/gox-helix/lockdb"
+)
+
+// rememberedKeys bounds the memory of keys: with keys of a hundred bytes, some
+// megabytes where it is ever full.
+const rememberedKeys = 16384
+
+// Locker acquires locks and leases under one owner, in one database. It is safe
+// for use by many goroutines, which exclude each other as any two owners do. It
+// starts no goroutine and keeps no connection.
+type Locker struct {
+	config
+
+	db      *sql.DB
+	plain   *lockdb.Queries                // statements sent as text
+	queries atomic.Pointer[lockdb.Queries] // plain, or prepared ones
+	closed  atomic.Bool
+	known   *knownKeys
+	aborted abortedTxs
+}
+
+// New returns a Locker for the database of db, whose tables the migrations of
+// this module have created. It sends nothing: a database that is not migrated
+// shows as [ErrNotMigrated] at the first use, or in [Locker.Prepare].
+//
+// It fails with an [InvalidError] for an invalid option or a nil db, and where
+// the host has no name to make an owner of.
+func New(db *sql.DB, opts ...Option) (*Locker, error) {
+	if db == nil {
+		return nil, invalidNil("*sql.DB", "give the pool whose transactions are to be protected")
+	}
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	l := &Locker{config: c, db: db, plain: lockdb.New(db), known: newKnownKeys(rememberedKeys)}
+	l.queries.Store(l.plain)
+	return l, nil
+}
+
+// Owner returns the name under which this Locker holds.
+func (l *Locker) Owner() string { return l.owner }
+
+// Prepare prepares the library's statements on the server, so that each later
+// operation is one round trip even where the DSN does not say interpolateParams
+// (the driver otherwise prepares, executes and closes: two round trips and a
+// packet). Each connection of the pool prepares a statement at its first use
+// there and keeps it, which counts towards the server's
+// max_prepared_stmt_count: at most one per statement of package lockdb and
+// connection.
+//
+// Call it once at start-up, after the migrations; transactions given to the
+// Locker must then come from the db given to New. It takes a connection of the
+// pool for as many round trips as there are statements, and fails with
+// [ErrNotMigrated], or with what the server or the pool said.
+func (l *Locker) Prepare(ctx context.Context) error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	if l.queries.Load() != l.plain {
+		return nil
+	}
+	p := &preparer{DB: l.db}
+	q, err := lockdb.Prepare(ctx, p)
+	if err != nil {
+		return errors.Join(prepareError(err), p.close())
+	}
+	if !l.queries.CompareAndSwap(l.plain, q) {
+		return p.close() // another call of Prepare was first
+	}
+	if l.closed.Load() {
+		return errors.Join(ErrClosed, l.Close())
+	}
+	return nil
+}
+
+// Close closes what [Locker.Prepare] prepared; db stays open, leases stay held
+// until they expire. Every later call fails with [ErrClosed]. Close fails with
+// what the driver says of closing statements; it can be called again.
+func (l *Locker) Close() error {
+	l.closed.Store(true)
+	if q := l.queries.Swap(l.plain); q != l.plain {
+		if err := q.Close(); err != nil {
+			return fmt.Errorf("txlock: closing prepared statements: %w", err)
+		}
+	}
+	return nil
+}
+
+// preparer keeps what was prepared, since lockdb.Prepare drops it where a later
+// statement fails.
+type preparer struct {
+	*sql.DB
+	stmts []*sql.Stmt
+}
+
+func (p *preparer) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	stmt, err := p.DB.PrepareContext(ctx, query)
+	if err == nil {
+		p.stmts = append(p.stmts, stmt)
+	}
+	return stmt, err
+}
+
+func (p *preparer) close() error {
+	var errs []error
+	for _, stmt := range p.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// in returns the queries for a transaction that may be used: the one check that
+// every operation passes before it sends anything.
+func (l *Locker) in(tx *sql.Tx, op, key string) (*lockdb.Queries, error) {
+	switch {
+	case l.closed.Load():
+		return nil, ErrClosed
+	case tx == nil:
+		return nil, invalidNil("*sql.Tx", "begin a transaction first")
+	case l.aborted.has(tx):
+		return nil, fmt.Errorf("txlock: %s %q: %w: it ended at an earlier call: roll back and run it again from its start", op, key, ErrTxAborted)
+	}
+	return l.queries.Load().WithTx(tx), nil
+}
+
+// failed explains the failure of a statement in tx, and remembers the
+// transaction if the server has rolled it back.
+func (l *Locker) failed(tx *sql.Tx, op, key string, err error) error {
+	if isConflict(err) {
+		l.aborted.add(tx)
+	}
+	return statementError(op, key, err)
+}
+
+func invalidNil(what, next string) error {
+	return &InvalidError{Kind: ErrInvalidArgument, Value: "nil " + what, Reason: next}
+}

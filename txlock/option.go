@@ -1,0 +1,171 @@
+package txlock
+
+import (
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// Option sets up a [Locker]; an invalid one makes [New] fail.
+type Option func(*config) error
+
+type config struct {
+	owner       string
+	ttl         time.Duration
+	multiWriter bool
+	attempts    int
+	txOptions   *sql.TxOptions
+}
+
+// WithOwner names the holder in every lease of the Locker, 1 to 255 bytes. The
+// default is made of the host's name, the process id and a random part, new for
+// every Locker. A stable name lets a restarted worker take back its own leases
+// with [Reclaim]; two processes must never share one.
+func WithOwner(owner string) Option {
+	return func(c *config) error {
+		if reason := nameReason(owner); reason != "" {
+			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithOwner(" + quoteName(owner) + ")", Reason: reason}
+		}
+		c.owner = owner
+		return nil
+	}
+}
+
+// WithTTL sets the time to live of leases that are acquired without [TTL], from
+// [MinTTL] to [MaxTTL]. The default is [DefaultTTL].
+func WithTTL(ttl time.Duration) Option {
+	return func(c *config) error {
+		c.ttl = ttl
+		return checkTTL(ttl)
+	}
+}
+
+// WithMultiWriter makes every fence a write, one more row change for each fenced
+// transaction. It is needed where more than one server of a cluster takes writes
+// (Galera, Group Replication in multi-primary mode): shared row locks are not
+// replicated, writes are certified at COMMIT. It costs fenced transactions of one
+// lease their concurrency: they wait for each other.
+func WithMultiWriter() Option {
+	return func(c *config) error {
+		c.multiWriter = true
+		return nil
+	}
+}
+
+// WithMaxAttempts bounds how often the forms that begin a transaction of their
+// own ([Locker.Do], [Lease.InTx], [Locker.TryAcquire], [Lease.Renew],
+// [Lease.Release]) run it when the server aborts it, from 1 to 1000. The default
+// is 10, with a random pause of up to 5 ms before the second attempt, doubling up
+// to 500 ms.
+func WithMaxAttempts(n int) Option {
+	return func(c *config) error {
+		if n < 1 || n > 1000 {
+			return &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("WithMaxAttempts(%d)", n), Reason: "must be from 1 to 1000"}
+		}
+		c.attempts = n
+		return nil
+	}
+}
+
+// WithTxOptions sets the isolation level of the business transactions that
+// [Locker.Do] and [Lease.InTx] begin. The default is the server's own. Read-only
+// transactions are refused: a lock is a write.
+func WithTxOptions(opts sql.TxOptions) Option {
+	return func(c *config) error {
+		if opts.ReadOnly {
+			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithTxOptions(ReadOnly)", Reason: "a lock is a write: leave ReadOnly out"}
+		}
+		switch opts.Isolation {
+		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
+		default:
+			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithTxOptions(" + opts.Isolation.String() + ")", Reason: "MySQL and MariaDB have no such isolation level"}
+		}
+		c.txOptions = &opts
+		return nil
+	}
+}
+
+func newConfig(opts []Option) (config, error) {
+	c := config{ttl: DefaultTTL, attempts: 10}
+	for i, opt := range opts {
+		if opt == nil {
+			return config{}, &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("nil (number %d)", i+1), Reason: "leave it out"}
+		}
+		if err := opt(&c); err != nil {
+			return config{}, err
+		}
+	}
+	if c.owner == "" {
+		owner, err := defaultOwner()
+		if err != nil {
+			return config{}, err
+		}
+		c.owner = owner
+	}
+	return c, nil
+}
+
+// AcquireOption sets up one acquisition; an invalid one makes the call fail
+// before anything is sent.
+type AcquireOption func(*acquisition)
+
+// acquisition is what one call asks for.
+type acquisition struct {
+	ttl     time.Duration
+	ttlSet  bool
+	reclaim bool
+}
+
+// TTL sets the time to live of this lease, from [MinTTL] to [MaxTTL], counted by
+// the server from each acquisition and renewal.
+func TTL(ttl time.Duration) AcquireOption {
+	return func(a *acquisition) { a.ttl, a.ttlSet = ttl, true }
+}
+
+// Reclaim also takes a lease that this Locker's own owner holds, so that a
+// restarted worker with a stable name ([WithOwner]) need not wait out its own
+// TTL. The older lease is thereby lost.
+func Reclaim() AcquireOption {
+	return func(a *acquisition) { a.reclaim = true }
+}
+
+func applyAcquireOptions(a *acquisition, opts []AcquireOption) error {
+	for i, opt := range opts {
+		if opt == nil {
+			return &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("nil (number %d)", i+1), Reason: "leave it out"}
+		}
+		opt(a)
+	}
+	return nil
+}
+
+// leaseOptions validates what a lease is asked for.
+func (c *config) leaseOptions(key string, opts []AcquireOption) (acquisition, error) {
+	a := acquisition{ttl: c.ttl}
+	if err := checkKey(key); err != nil {
+		return a, err
+	}
+	if err := applyAcquireOptions(&a, opts); err != nil {
+		return a, err
+	}
+	return a, checkTTL(a.ttl)
+}
+
+// lockOptions validates what a lock for the length of a transaction is asked
+// for: it has no time to live, and nothing to reclaim.
+func (c *config) lockOptions(key string, opts []AcquireOption) error {
+	var a acquisition
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if err := applyAcquireOptions(&a, opts); err != nil {
+		return err
+	}
+	switch {
+	case a.ttlSet:
+		return &InvalidError{Kind: ErrInvalidArgument, Value: "TTL(" + a.ttl.String() + ")", Reason: "a lock lasts as long as its transaction: leave TTL out"}
+	case a.reclaim:
+		return &InvalidError{Kind: ErrInvalidArgument, Value: "Reclaim()", Reason: "a lock leaves no lease behind to reclaim: leave it out"}
+	}
+	return nil
+}

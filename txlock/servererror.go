@@ -1,0 +1,128 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// IsRetryable reports whether err says that the server rolled a transaction
+// back, so that running all of it again from its start, after Rollback, is safe
+// and likely to succeed: [ErrTxAborted], or what MySQL, MariaDB, Galera and
+// Group Replication answer to the victim of a deadlock or a conflict, also from
+// statements of the caller and from its Commit.
+//
+// It is false for [ErrHeld] and [ErrBusy], which want some time to pass first,
+// and for [ErrCommitUnknown] and a bare lost connection, where the transaction
+// may have been committed.
+func IsRetryable(err error) bool {
+	if errors.Is(err, ErrCommitUnknown) {
+		return false
+	}
+	return errors.Is(err, ErrTxAborted) || isConflict(err)
+}
+
+// Numbers of the server's errors: the same in MySQL and MariaDB unless said.
+const (
+	erCheckRead            = 1020 // MariaDB, innodb_snapshot_isolation: the row changed since the snapshot
+	erShutdown             = 1053
+	erBadField             = 1054
+	erNoSuchTable          = 1146
+	erErrorDuringCommit    = 1180
+	erLockWaitTimeout      = 1205
+	erLockDeadlock         = 1213
+	erOptionPrevents       = 1290 // --read-only, --super-read-only
+	erReadOnlyTransaction  = 1792
+	erReadOnlyMode         = 1836
+	erConnectionKilled     = 1927 // MariaDB
+	erRunHook              = 3100 // Group Replication refused before the commit
+	erRollbackDuringCommit = 3101 // Group Replication: certification failed
+	erSessionWasKilled     = 3169 // MySQL
+	erLockNoWait           = 3572 // MySQL
+	erInteractionTimeout   = 4031 // MySQL
+)
+
+// isConflict reports that the server rolled back the whole transaction in favour
+// of another one.
+func isConflict(err error) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Number {
+	case erLockDeadlock, erCheckRead, erRunHook, erRollbackDuringCommit:
+		return true
+	case erErrorDuringCommit: // Galera: "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT"
+		return strings.Contains(e.Message, "149")
+	}
+	return false
+}
+
+// isConnectionLost reports that the connection has ended, and with it whatever
+// transaction was open on it.
+func isConnectionLost(err error) bool {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		switch e.Number {
+		case erShutdown, erConnectionKilled, erSessionWasKilled, erInteractionTimeout:
+			return true
+		}
+		return false
+	}
+	var netErr net.Error
+	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &netErr) && !isContextEnd(err)
+}
+
+func isContextEnd(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// statementError explains the failure of one of our own statements about key,
+// inside a transaction.
+func statementError(op, key string, err error) error {
+	var e *mysql.MySQLError
+	number := uint16(0)
+	if errors.As(err, &e) {
+		number = e.Number
+	}
+	switch {
+	case isContextEnd(err):
+		return fmt.Errorf("txlock: %s %q: gave up, roll back: %w", op, key, err)
+	case isConflict(err), isConnectionLost(err):
+		return fmt.Errorf("txlock: %s %q: %w: roll back and run it again from its start: %w", op, key, ErrTxAborted, err)
+	case number == erLockWaitTimeout, number == erLockNoWait:
+		return &BusyError{Key: key, Err: err}
+	case number == erNoSuchTable, number == erBadField:
+		return fmt.Errorf("txlock: %s %q: %w: %s: %w", op, key, ErrNotMigrated, migrateHint, err)
+	case errors.Is(err, sql.ErrTxDone):
+		return fmt.Errorf("txlock: %s %q: the transaction has ended: begin a new one: %w", op, key, err)
+	case number == erOptionPrevents, number == erReadOnlyMode:
+		return fmt.Errorf("txlock: %s %q: the server takes no writes: connect to the primary: %w", op, key, err)
+	case number == erReadOnlyTransaction:
+		return fmt.Errorf("txlock: %s %q: the transaction is read-only: begin one that may write: %w", op, key, err)
+	case strings.Contains(err.Error(), "statement from different database used"): // database/sql exports no name for it
+		return fmt.Errorf("txlock: %s %q: after Prepare, transactions must come from the *sql.DB that New was given: %w", op, key, err)
+	}
+	return fmt.Errorf("txlock: %s %q: roll back: %w", op, key, err)
+}
+
+// prepareError explains the failure of preparing the statements.
+func prepareError(err error) error {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) && (e.Number == erNoSuchTable || e.Number == erBadField) {
+		return fmt.Errorf("txlock: prepare: %w: %s: %w", ErrNotMigrated, migrateHint, err)
+	}
+	return fmt.Errorf("txlock: prepare: %w", err)
+}
+
+// migrateHint names the command that creates what is missing.
+const migrateHint = "create its tables with `goose -dir migrations -table helix_goose_db_version mysql \"$DSN\" up`"

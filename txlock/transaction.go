@@ -1,0 +1,107 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// job names what a transaction of our own is for.
+type job struct {
+	op, key   string
+	txOptions *sql.TxOptions
+}
+
+// run runs body in a transaction of its own and commits it, again when the
+// server aborted it. body returns the epoch it ran under.
+func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, error)) error {
+	for attempt := 1; ; attempt++ {
+		err := l.runOnce(ctx, j, body)
+		switch {
+		case err == nil, !errors.Is(err, ErrTxAborted):
+			return err
+		case attempt >= l.attempts:
+			return fmt.Errorf("txlock: %s %q: gave up after %d attempts: %w", j.op, j.key, attempt, err)
+		}
+		if ctxErr := pause(ctx, attempt); ctxErr != nil {
+			return fmt.Errorf("txlock: %s %q: %w before attempt %d, the last one said: %w", j.op, j.key, ctxErr, attempt+1, err)
+		}
+	}
+}
+
+func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int64, error)) error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	tx, err := l.db.BeginTx(ctx, j.txOptions)
+	if err != nil {
+		return fmt.Errorf("txlock: %s %q: nothing was done, no transaction could be begun: %w", j.op, j.key, err)
+	}
+	ended := false
+	defer func() {
+		if !ended {
+			_ = tx.Rollback() // body panicked or ended the goroutine: that says more
+		}
+	}()
+
+	epoch, err := body(tx)
+	ended = true
+	if err != nil {
+		return j.bodyError(err, tx.Rollback())
+	}
+	return j.commitError(ctx, tx.Commit(), l.owner, epoch)
+}
+
+// bodyError makes the error of a transaction that was rolled back because of err.
+func (j job) bodyError(err, rollbackErr error) error {
+	lost := rollbackErr != nil && isConnectionLost(rollbackErr)
+	switch {
+	case errors.Is(err, ErrTxAborted), errors.Is(err, ErrCommitUnknown), isContextEnd(err):
+		return err
+	case isConflict(err), lost && isConnectionLost(err): // the error of a statement of the caller
+		return fmt.Errorf("txlock: %s %q: %w: %w", j.op, j.key, ErrTxAborted, err)
+	case rollbackErr != nil && !lost && !errors.Is(rollbackErr, sql.ErrTxDone):
+		return fmt.Errorf("%w (and rolling back said: %w)", err, rollbackErr)
+	}
+	return err
+}
+
+// commitError makes the error of a COMMIT: certainly done (nil), certainly not,
+// or unknown.
+func (j job) commitError(ctx context.Context, err error, owner string, epoch int64) error {
+	switch {
+	case err == nil:
+		return nil
+	case isConflict(err), errors.Is(err, driver.ErrBadConn): // the driver's word for: nothing was sent
+		return fmt.Errorf("txlock: %s %q: at COMMIT: %w: %w", j.op, j.key, ErrTxAborted, err)
+	case errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil:
+		return fmt.Errorf("txlock: %s %q: rolled back: %w", j.op, j.key, ctx.Err())
+	case isContextEnd(err):
+		return fmt.Errorf("txlock: %s %q: rolled back: %w", j.op, j.key, err)
+	case errors.Is(err, sql.ErrTxDone):
+		return fmt.Errorf("txlock: %s %q: the function ended the transaction itself: leave Commit and Rollback to its caller: %w", j.op, j.key, err)
+	}
+	return &CommitUnknownError{Key: j.key, Owner: owner, Epoch: epoch, Err: err}
+}
+
+// pause waits before the attempt after this one, or until ctx ends: a random
+// time, so that the victims of one conflict do not meet again.
+func pause(ctx context.Context, attempt int) error {
+	const first, most = 5 * time.Millisecond, 500 * time.Millisecond
+	window := most
+	if shift := attempt - 1; shift < 7 {
+		window = min(first<<shift, most)
+	}
+	t := time.NewTimer(rand.N(window))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
