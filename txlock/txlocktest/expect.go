@@ -1,0 +1,129 @@
+package txlocktest
+
+import (
+	"github.com/DATA-DOG/go-sqlmock"
+
+	"github.com/gox-helix/gox-helix/lockdb"
+)
+
+// ExpectAcquireTx expects Locker.AcquireTx of key.
+func ExpectAcquireTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
+	expectAcquire(mock, key, lockdb.StatusActive, outcome)
+}
+
+// ExpectLockTx expects Locker.LockTx of key.
+func ExpectLockTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
+	expectAcquire(mock, key, lockdb.StatusInactive, outcome)
+}
+
+// ExpectRenewTx expects Lease.RenewTx of a lease of key.
+func ExpectRenewTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
+	renewStatement(key).expectExec(mock, outcome.ofLease())
+}
+
+// ExpectVerifyTx expects Lease.VerifyTx of a lease of key.
+func ExpectVerifyTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, opts ...VerifyOption) {
+	var v verification
+	for _, opt := range opts {
+		opt(&v)
+	}
+	if v.multiWriter {
+		fenceStatement(key).expectExec(mock, outcome.ofLease())
+		return
+	}
+	verifyStatement(key).expectQuery(mock, outcome.ofLease())
+}
+
+// VerifyOption tells how the Locker under test was set up.
+type VerifyOption func(*verification)
+
+type verification struct{ multiWriter bool }
+
+// MultiWriter says that the Locker was made with txlock.WithMultiWriter.
+func MultiWriter() VerifyOption {
+	return func(v *verification) { v.multiWriter = true }
+}
+
+// ExpectReleaseTx expects Lease.ReleaseTx of a lease of key.
+func ExpectReleaseTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
+	releaseStatement(key).expectExec(mock, outcome.ofLease())
+}
+
+// ExpectTryAcquire expects one attempt of Locker.TryAcquire of key: its
+// transaction is committed if the key is granted, else rolled back.
+func ExpectTryAcquire(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
+	mock.ExpectBegin()
+	ExpectAcquireTx(mock, key, outcome)
+	expectEnd(mock, isGranted(outcome))
+}
+
+// ExpectRenew expects one attempt of Lease.Renew of a lease of key.
+func ExpectRenew(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
+	mock.ExpectBegin()
+	ExpectRenewTx(mock, key, outcome)
+	expectEnd(mock, isOK(outcome))
+}
+
+// ExpectRelease expects one attempt of Lease.Release of a lease of key.
+func ExpectRelease(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
+	mock.ExpectBegin()
+	ExpectReleaseTx(mock, key, outcome)
+	expectEnd(mock, isOK(outcome))
+}
+
+// ExpectDo expects one attempt of Locker.Do of key. If the key is granted, body
+// is called to expect the business statements (nil for none), and then COMMIT is
+// expected; otherwise Rollback. For a business transaction that fails, or a
+// COMMIT that does, write out what ExpectDo is short for:
+//
+//	mock.ExpectBegin()
+//	txlocktest.ExpectLockTx(mock, key, txlocktest.Granted(1))
+//	mock.ExpectExec("UPDATE accounts").WillReturnError(errBusiness)
+//	mock.ExpectRollback()
+func ExpectDo(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func()) {
+	mock.ExpectBegin()
+	ExpectLockTx(mock, key, outcome)
+	expectBody(mock, isGranted(outcome), body)
+}
+
+// ExpectInTx expects one attempt of Lease.InTx of a lease of key: as [ExpectDo],
+// with the fence in place of the lock.
+func ExpectInTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, body func(), opts ...VerifyOption) {
+	mock.ExpectBegin()
+	ExpectVerifyTx(mock, key, outcome, opts...)
+	expectBody(mock, isOK(outcome), body)
+}
+
+// ExpectCommit expects a COMMIT that fails: [Aborted] by a conflict, as clusters
+// do, or with the [ConnectionGone] before its answer.
+func ExpectCommit(mock sqlmock.Sqlmock, failure Failure) {
+	mock.ExpectCommit().WillReturnError(failure.err)
+}
+
+func expectAcquire(mock sqlmock.Sqlmock, key string, status int64, outcome AcquireOutcome) {
+	r := outcome.acquisition()
+	r.matched = 1
+	acquireStatement(key, status).expectExec(mock, r)
+}
+
+func expectBody(mock sqlmock.Sqlmock, entered bool, body func()) {
+	if entered && body != nil {
+		body()
+	}
+	expectEnd(mock, entered)
+}
+
+func expectEnd(mock sqlmock.Sqlmock, commit bool) {
+	if commit {
+		mock.ExpectCommit()
+	} else {
+		mock.ExpectRollback()
+	}
+}
+
+func isGranted(outcome AcquireOutcome) bool {
+	_, ok := outcome.(granted)
+	return ok
+}
+
+func isOK(outcome LeaseOutcome) bool { return outcome == OK() }

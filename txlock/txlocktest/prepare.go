@@ -1,0 +1,36 @@
+package txlocktest
+
+import (
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/DATA-DOG/go-sqlmock"
+
+	"github.com/gox-helix/gox-helix/lockdb"
+)
+
+// ExpectPrepare expects Locker.Prepare. The expectations that follow are the
+// same as without it.
+func ExpectPrepare(mock sqlmock.Sqlmock) {
+	// lockdb prepares each of its statements once.
+	for range reflect.TypeFor[lockdb.Querier]().NumMethod() {
+		mock.ExpectPrepare(anyName)
+	}
+}
+
+// anyName matches every statement of lockdb.
+const anyName = `^-- name: \w+ :`
+
+// QueryMatcher lets the expectations of this package stand beside a test's own
+// that are matched in another way than by sqlmock's default:
+//
+//	sqlmock.New(sqlmock.QueryMatcherOption(txlocktest.QueryMatcher(sqlmock.QueryMatcherEqual)))
+func QueryMatcher(own sqlmock.QueryMatcher) sqlmock.QueryMatcher {
+	return sqlmock.QueryMatcherFunc(func(expected, actual string) error {
+		if strings.HasPrefix(expected, "^"+regexp.QuoteMeta("-- name: ")) || expected == anyName {
+			return sqlmock.QueryMatcherRegexp.Match(expected, actual)
+		}
+		return own.Match(expected, actual)
+	})
+}
