@@ -3,7 +3,8 @@ module github.com/gox-helix/gox-helix
 go 1.25.0
 
 require (
-	filippo.io/edwards25519 v1.2.0 // indirect
-	github.com/DATA-DOG/go-sqlmock v1.5.2 // indirect
-	github.com/go-sql-driver/mysql v1.10.1 // indirect
+	github.com/DATA-DOG/go-sqlmock v1.5.2
+	github.com/go-sql-driver/mysql v1.10.1
 )
+
+require filippo.io/edwards25519 v1.2.0 // indirect

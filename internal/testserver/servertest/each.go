@@ -1,0 +1,83 @@
+package servertest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/gox-helix/gox-helix/internal/testserver"
+)
+
+// Each runs fn as a subtest for every engine.
+func Each(t *testing.T, fn func(t *testing.T, s *Instance)) {
+	t.Helper()
+	for _, e := range begin(t) {
+		t.Run(string(e), func(t *testing.T) { fn(t, use(t, e)) })
+	}
+}
+
+// EachB runs fn as a sub-benchmark for every engine.
+func EachB(b *testing.B, fn func(b *testing.B, s *Instance)) {
+	b.Helper()
+	for _, e := range begin(b) {
+		var s *Instance
+		b.Run(string(e), func(b *testing.B) {
+			if s == nil { // it is called with ever more iterations
+				s = use(b, e)
+				b.ResetTimer()
+			}
+			fn(b, s)
+		})
+	}
+}
+
+// First is an instance of the first engine there is, for example tests, which
+// have no testing.TB. Without any, it counts a skipped test, and the error is
+// [testserver.ErrNoProgram].
+func First() (*Instance, error) {
+	engines, err := tests.engines()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, e := range engines {
+		s, err := tests.instance(e)
+		if err == nil {
+			return s, nil
+		}
+		if !errors.Is(err, testserver.ErrNoProgram) {
+			return nil, err
+		}
+		errs = append(errs, err)
+	}
+	err = errors.Join(errs...)
+	tests.skip(err, engines...)
+	return nil, err
+}
+
+func begin(tb testing.TB) []testserver.Engine {
+	tb.Helper()
+	engines, err := tests.engines()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tests.prefetch(engines)
+	return engines
+}
+
+// use is the engine's instance, or the end of this test.
+func use(tb testing.TB, e testserver.Engine) *Instance {
+	tb.Helper()
+	s, err := tests.instance(e)
+	if err != nil {
+		giveUp(tb, e, err)
+	}
+	return s
+}
+
+func giveUp(tb testing.TB, e testserver.Engine, err error) {
+	tb.Helper()
+	if tests.skip(err, e) {
+		tb.Skipf("%v\nto run this test, %s", err, howToRun)
+	}
+	tb.Fatal(err)
+}
