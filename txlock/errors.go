@@ -58,6 +58,7 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("txlock: key %q is held for another %v: try again after that, or earlier in case it is released", e.Key, e.RetryAfter)
 }
 
+// Is matches [ErrHeld].
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
 // LostError says that a lease is not the key's newest, or was released. It
@@ -72,6 +73,7 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("txlock: lease %d of key %q by %q is lost (released, taken over or revoked): stop its work, roll back, acquire anew", e.Epoch, e.Key, e.Owner)
 }
 
+// Is matches [ErrLost].
 func (e *LostError) Is(target error) bool { return target == ErrLost }
 
 // BusyError says that the server gave up waiting for the row of the key, which
@@ -88,8 +90,11 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("txlock: key %q is locked by another open transaction: roll back and try again later (innodb_lock_wait_timeout sets how long the server waits): %v", e.Key, e.Err)
 }
 
+// Is matches [ErrBusy].
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
-func (e *BusyError) Unwrap() error        { return e.Err }
+
+// Unwrap returns what the server said.
+func (e *BusyError) Unwrap() error { return e.Err }
 
 // CommitUnknownError says that a COMMIT was sent and the connection was lost
 // before its answer: all of the transaction took effect, or nothing. It matches
@@ -107,8 +112,11 @@ func (e *CommitUnknownError) Error() string {
 	return fmt.Sprintf("txlock: outcome of COMMIT is unknown for key %q, owner %q, epoch %d: look for its rows before running it again: %v", e.Key, e.Owner, e.Epoch, e.Err)
 }
 
+// Is matches [ErrCommitUnknown].
 func (e *CommitUnknownError) Is(target error) bool { return target == ErrCommitUnknown }
-func (e *CommitUnknownError) Unwrap() error        { return e.Err }
+
+// Unwrap returns what ended the connection.
+func (e *CommitUnknownError) Unwrap() error { return e.Err }
 
 // InvalidError refuses a call before anything was sent to the server: no
 // transaction was touched. It matches one of [ErrInvalidKey], [ErrInvalidTTL]
@@ -123,4 +131,5 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("%v %s: %s", e.Kind, e.Value, e.Reason)
 }
 
+// Is matches the sentinel in Kind.
 func (e *InvalidError) Is(target error) bool { return target == e.Kind }

@@ -12,10 +12,11 @@ const (
 	// DefaultTTL is the time to live of a lease where no option says otherwise.
 	DefaultTTL = 30 * time.Second
 
-	// MinTTL and MaxTTL bound the time to live of a lease. One shorter than
-	// MinTTL would be over before its holder heard of it; one longer than MaxTTL is
-	// not a lease.
+	// MinTTL is the shortest time to live of a lease: a shorter one would be over
+	// before its holder heard of it.
 	MinTTL = time.Millisecond
+
+	// MaxTTL is the longest time to live of a lease.
 	MaxTTL = 366 * 24 * time.Hour
 )
 

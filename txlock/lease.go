@@ -60,6 +60,9 @@ func (le *Lease) extend(asked time.Time) {
 // commits. If tx is rolled back, the expiry is what it was. It succeeds even after
 // the expiry, as long as nobody else has acquired the key.
 //
+// It fences tx as VerifyTx does, with an exclusive lock: see [Lease.ReleaseTx] for
+// the order of the two.
+//
 // It fails with [ErrLost] if the lease is no longer the key's newest or was
 // released; nothing is changed then, but the row stays locked until tx ends, so
 // roll back soon. Further errors are those of [Locker.AcquireTx]. It is one
@@ -83,6 +86,9 @@ func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) error {
 // over waits for tx. So if tx commits, no later acquisition of the key committed
 // before it. Expiry does not matter here: a lease that has expired but was not
 // taken over still fences. If tx is rolled back, nothing stays.
+//
+// It keeps other leases out, not other transactions of this one: what must not
+// run beside itself wants a lock as well ([Locker.LockTx], or a row of its own).
 //
 // Verify before the first read of tx: under REPEATABLE READ what it read before
 // is older than the fence. It takes a shared lock on the key's row, so that many
@@ -112,6 +118,11 @@ func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
 
 // ReleaseTx gives the lease up, if tx commits: the key is free from then on. If
 // tx is rolled back, the lease is still held. Its epoch is never used again.
+//
+// It fences tx as VerifyTx does, with an exclusive lock. So the last transaction
+// of a lease, which does some work and gives the lease up, begins with ReleaseTx
+// in place of VerifyTx; after VerifyTx in the same transaction it deadlocks with
+// a rival who has come to wait in between, and the server aborts one of the two.
 //
 // It fails with [ErrLost] if the lease is no longer the key's newest or was
 // released already; a newer lease is never touched. Further errors are those of

@@ -30,7 +30,7 @@ func TestEpochsRise(t *testing.T) {
 		lease := l.try(l.Locker)
 		risen("fresh")
 		l.must(lease.Release(ctx))
-		lease = l.try(l.Locker)
+		l.try(l.Locker)
 		risen("after release")
 		l.expire()
 		lease = l.try(l.locker(l.db))

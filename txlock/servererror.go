@@ -49,7 +49,7 @@ const (
 	erInteractionTimeout   = 4031 // MySQL
 )
 
-// isConflict reports that the server rolled back the whole transaction in favour
+// isConflict reports that the server rolled back the whole transaction in favor
 // of another one.
 func isConflict(err error) bool {
 	var e *mysql.MySQLError

@@ -7,11 +7,8 @@ import (
 	"strings"
 )
 
-// publicMirror is used on machines whose apt names no Debian mirror.
-const publicMirror = "http://deb.debian.org/debian"
-
 // debianMirror is the mirror that this machine's own apt uses for Debian's
-// main archive, as the machine may reach no other.
+// main archive, as the machine may reach no other; empty where it has none.
 func debianMirror(etcApt string) string {
 	parts, _ := filepath.Glob(filepath.Join(etcApt, "sources.list.d", "*"))
 	// Other vendors name their suites after Debian's: its own files first.
@@ -32,7 +29,7 @@ func debianMirror(etcApt string) string {
 			return uri
 		}
 	}
-	return publicMirror
+	return ""
 }
 
 func debianFirst(file string) int {

@@ -44,13 +44,13 @@ deb [arch=amd64 signed-by=/some/key.gpg] https://line.example/debian/ bookworm m
 		files map[string]string
 		want  string
 	}{
-		"none":                 {want: publicMirror},
+		"none":                 {want: ""},
 		"stanzas":              {files: map[string]string{"sources.list.d/debian.sources": stanzas}, want: "http://mirror.example/debian"},
 		"lines":                {files: map[string]string{"sources.list": lines}, want: "https://line.example/debian/"},
 		"lines in a part":      {files: map[string]string{"sources.list.d/main.list": lines}, want: "https://line.example/debian/"},
 		"sources.list first":   {files: map[string]string{"sources.list": lines, "sources.list.d/debian.sources": stanzas}, want: "https://line.example/debian/"},
-		"not a source":         {files: map[string]string{"sources.list.d/debian.sources.bak": stanzas}, want: publicMirror},
-		"another distribution": {files: map[string]string{"sources.list": "deb http://archive.example/ubuntu noble main universe\n"}, want: publicMirror},
+		"not a source":         {files: map[string]string{"sources.list.d/debian.sources.bak": stanzas}, want: ""},
+		"another distribution": {files: map[string]string{"sources.list": "deb http://archive.example/ubuntu noble main universe\n"}, want: ""},
 		"Debian's before a vendor's": {
 			files: map[string]string{
 				"sources.list.d/a.list":         "deb http://vendor.example/repo/11.4/debian bookworm main\n",

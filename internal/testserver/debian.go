@@ -74,7 +74,7 @@ func (r *privateRoot) argv(name string) []string {
 }
 
 // args name what the server would look for under the machine's /usr.
-func (r *privateRoot) args(e Engine) []string {
+func (r *privateRoot) args() []string {
 	share := filepath.Join(r.dir, "usr/share/mysql") // of both, in their suites
 	return []string{
 		"--basedir=" + filepath.Join(r.dir, "usr"),
@@ -224,6 +224,9 @@ func (d debian) download(ctx context.Context, work, keyring string) error {
 		}
 	}
 	mirror := debianMirror("/etc/apt")
+	if mirror == "" {
+		return fmt.Errorf("testserver: %s: no Debian mirror in /etc/apt to fetch from: install a %s server, or name one in %s", d.engine, d.engine, DSNVariable)
+	}
 	files := map[string]string{
 		"state/status": "",
 		"sources.list": fmt.Sprintf("deb [signed-by=%s] %s %s main\n", keyring, mirror, d.release.suite),
@@ -234,7 +237,7 @@ func (d debian) download(ctx context.Context, work, keyring string) error {
 			return fmt.Errorf("testserver: %s: %w", d.engine, err)
 		}
 	}
-	d.logf("testserver: %s: downloading %s of Debian %s from %s", d.engine, d.release.pkg, d.release.suite, mirror)
+	d.logf("testserver: %s: downloading %s of Debian %s", d.engine, d.release.pkg, d.release.suite)
 	conf := "--config-file=" + filepath.Join(work, "apt.conf")
 	for _, args := range [][]string{
 		{"apt-get", conf, "update"},
@@ -284,8 +287,11 @@ func (d debian) aptConf(work string) string {
 
 func (d debian) unpack(ctx context.Context, work, root string) error {
 	packages, err := filepath.Glob(filepath.Join(work, "cache/archives/*.deb"))
-	if err != nil || len(packages) == 0 {
-		return fmt.Errorf("testserver: %s: apt-get downloaded no package into %s (%v)", d.engine, work, err)
+	if err != nil {
+		return fmt.Errorf("testserver: %s: %w", d.engine, err)
+	}
+	if len(packages) == 0 {
+		return fmt.Errorf("testserver: %s: apt-get downloaded no package into %s: remove it and try again", d.engine, work)
 	}
 	for _, file := range packages {
 		if name := filepath.Base(file); strings.HasPrefix(name, "perl") || strings.HasPrefix(name, "libperl") {

@@ -43,8 +43,10 @@ func newDirectory(ctx context.Context, base string, e Engine) (*directory, error
 	if d.lock, err = os.Create(made); err != nil {
 		return fail(err)
 	}
-	if ok, err := tryLock(d.lock); err != nil || !ok {
-		return fail(fmt.Errorf("lock on %s refused (%v)", made, err))
+	if ok, err := tryLock(d.lock); err != nil {
+		return fail(fmt.Errorf("lock on %s: %w", made, err))
+	} else if !ok {
+		return fail(fmt.Errorf("somebody else has locked %s", made))
 	}
 	if err := os.Rename(made, filepath.Join(path, "lock")); err != nil {
 		return fail(err)

@@ -14,6 +14,7 @@ const DSNVariable = "TXLOCK_TEST_DSN"
 // Engine is a database engine.
 type Engine string
 
+// The engines that are known.
 const (
 	MySQL   Engine = "mysql"
 	MariaDB Engine = "mariadb"

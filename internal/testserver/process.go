@@ -3,8 +3,10 @@ package testserver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -132,8 +134,8 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("testserver: no free port: %w", err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	address, err := netip.ParseAddrPort(l.Addr().String())
+	return int(address.Port()), errors.Join(err, l.Close())
 }
 
 // lastLines are the last n lines of a text.

@@ -63,7 +63,7 @@ func (f finder) find(ctx context.Context, e Engine) (program, error) {
 	f.logf("testserver: %s: no server program, and Docker cannot be used (%v): so Debian's packages", e, dockerErr)
 	p, err := deb.install(ctx)
 	if err != nil {
-		return program{}, fmt.Errorf("%w (before that, Docker could not be used: %v)", err, dockerErr)
+		return program{}, fmt.Errorf("%w (before that, Docker could not be used: %w)", err, dockerErr)
 	}
 	return p, nil
 }
@@ -150,7 +150,7 @@ func (p program) dirArgs(dir string) []string {
 		args = append(args, "--user=root")
 	}
 	if p.private != nil {
-		args = append(args, p.private.args(p.engine)...)
+		args = append(args, p.private.args()...)
 	}
 	if p.engine == MySQL {
 		// Its compiled-in directory need not exist or be readable.
@@ -159,8 +159,8 @@ func (p program) dirArgs(dir string) []string {
 	return append(args, "--datadir="+filepath.Join(dir, "data"), "--tmpdir="+filepath.Join(dir, "tmp"))
 }
 
-// initialise is the command that fills dir/data, and what it reads.
-func (p program) initialise(dir string, extra []string) (argv []string, stdin string, err error) {
+// initialize is the command that fills dir/data, and what it reads.
+func (p program) initialize(dir string, extra []string) (argv []string, stdin string, err error) {
 	switch {
 	case p.engine == MySQL:
 		return append(p.argv(append(p.dirArgs(dir), "--initialize-insecure")...), extra...), "", nil

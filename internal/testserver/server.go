@@ -144,7 +144,7 @@ func (s *Server) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("not ready within %s", startPatience))
 	defer cancel()
 	if o.program.docker == nil {
-		argv, stdin, err := o.program.initialise(o.dir.path, o.args)
+		argv, stdin, err := o.program.initialize(o.dir.path, o.args)
 		if err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 		last = err
 		select {
 		case <-o.process.done:
-			return fmt.Errorf("it ended: %v", o.process.err)
+			return errors.Join(errors.New("it ended"), o.process.err)
 		case <-ctx.Done():
 			return fmt.Errorf("%w; the last answer was: %w", context.Cause(ctx), last)
 		case <-time.After(20 * time.Millisecond):

@@ -41,6 +41,7 @@ func (s *suite) run(m interface{ Run() int }, checks []func() error) int {
 	for _, check := range checks {
 		fail(check())
 	}
+	forbidCaching()
 	if notice := s.notice(); notice != "" {
 		announce(notice)
 	}

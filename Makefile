@@ -1,0 +1,55 @@
+# gox-helix. `make` lists what there is.
+
+# Tools, pinned: sqlc, goose and benchstat in tools/go.mod, the linter here (it
+# asks to be built with its own dependencies).
+SQLC := go -C tools tool sqlc
+LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The modules of this repository that have code of their own.
+MODULES := . demo
+
+# Flags for `go test` and for the demo: make test ARGS='-race -run Deadlock'
+ARGS ?=
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: test
+test: ## run every test on real MySQL and MariaDB, fetching and starting them as needed
+	@echo "Unit and integration tests, on TXLOCK_TEST_DSN if that is set, else on private servers."
+	@echo "A server that this machine lacks is fetched once, into the user's cache directory."
+	TXLOCK_TEST_SERVERS=required go test -count=1 $(ARGS) ./...
+	cd demo && TXLOCK_TEST_SERVERS=required go test -count=1 $(ARGS) ./...
+
+.PHONY: demo
+demo: ## post payouts with worker processes that are killed and paused, and audit the ledger
+	@go build -C demo -o ../.bin/demo .
+	@cd demo && exec ../.bin/demo $(ARGS)
+
+.PHONY: demo-unprotected
+demo-unprotected: ## the same without the library: what goes wrong
+	@$(MAKE) --no-print-directory demo ARGS='-unprotected $(ARGS)'
+
+.PHONY: bench
+bench: ## run the benchmarks on real servers (ARGS='-bench Do -count 6')
+	TXLOCK_TEST_SERVERS=required go test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) ./txlock
+
+.PHONY: generate
+generate: ## write package lockdb from the migrations and lockdb/queries.sql
+	$(SQLC) generate -f ../sqlc.yaml
+
+.PHONY: verify
+verify: ## fail if generated code, module files or formatting are not as they should be
+	$(SQLC) vet -f ../sqlc.yaml
+	$(SQLC) diff -f ../sqlc.yaml
+	@for m in $(MODULES) tools; do echo "go mod tidy -diff, go mod verify in $$m" && go -C $$m mod tidy -diff && go -C $$m mod verify >/dev/null || exit 1; done
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: lint
+lint: ## go vet and golangci-lint
+	@for m in $(MODULES); do echo "vet and lint in $$m"; (cd $$m && go vet ./... && $(LINT) run ./...) || exit 1; done
+
+.PHONY: clean
+clean: ## remove what was built here (downloaded servers stay in the user's cache directory)
+	rm -rf .bin

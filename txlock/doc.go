@@ -1,0 +1,118 @@
+// Package txlock gives users of MySQL and MariaDB leases with fencing tokens,
+// inside their own transactions: acquiring, renewing, checking and releasing a
+// lock commits or rolls back together with the business rows that it protects.
+//
+// # Three shapes
+//
+// One transaction needs a lock for as long as it lasts: [Locker.Do], or
+// [Locker.LockTx] in a transaction of the caller. There is nothing to release,
+// and nothing that could expire.
+//
+// A job of many transactions needs a lease: [Locker.TryAcquire], then each of its
+// transactions fenced by [Lease.InTx] or [Lease.VerifyTx], [Lease.Renew] now and
+// then, [Lease.Release] at the end. If the job is paused for longer than the TTL,
+// another may take the key over, and what the late job then tries to commit is
+// refused.
+//
+// A lease begins or ends together with business rows: [Locker.AcquireTx],
+// [Lease.RenewTx] and [Lease.ReleaseTx] in the transaction that writes them.
+//
+// # Words
+//
+// A key names what is locked, an owner who holds it; both are 1 to 255 bytes,
+// compared byte for byte. A lease is one holding of a key. Its epoch is its
+// fencing token: an integer, greater at every acquisition of the key. A takeover
+// is the acquisition of a key whose lease is over: released, or expired on the
+// server's clock. A fence checks inside a transaction that a lease is still the
+// key's newest, and keeps it so until that transaction ends.
+//
+// # Promises
+//
+//  1. One holder. Committed acquisitions of a key have strictly increasing epochs,
+//     across release, expiry, takeover, retirement, purge and server restart. (It
+//     ends where the migrations are taken down: that drops the tables.)
+//  2. Fenced writes. If a transaction verified a lease and committed, no
+//     acquisition of the key with a greater epoch committed before it.
+//  3. Atomic. A lock operation in the caller's transaction takes effect if and
+//     only if that commits. The library never commits it, rolls it back, retries
+//     in it or sets a variable of its session.
+//  4. No clock in safety. The first three use no clock. Time decides only when
+//     others may take over, and it is the server's: no client's clock is sent.
+//  5. One statement. Each operation on a key whose row is there is one statement,
+//     and adds no commit. It is one round trip after [Locker.Prepare], or where
+//     the DSN says interpolateParams=true.
+//  6. Nothing silent. Every refusal is an error that names what it is about and
+//     can be tested with errors.Is and errors.As.
+//
+// # The protocol
+//
+// The table helix_locks has one row for each key, with its owner, epoch, status
+// (1 active, 0 inactive, 2 deletable) and expiry; helix_lock_floor has the highest
+// epoch ever purged from each of 256 shards.
+//
+//	operation  succeeds when                                  effect
+//	acquire    no row, or status is not 1, or expired         epoch+1, owner, status 1, expiry = now + TTL
+//	  Reclaim  also when this owner holds it                  the same
+//	renew      key, owner and epoch match, status is 1        expiry = now + TTL
+//	verify     the same                                       a shared lock on the row until COMMIT
+//	           (WithMultiWriter)                              an update of the row
+//	release    the same                                       status 0
+//	lock       no row, or status is not 1, or expired         epoch+1, owner, status 0
+//
+// A fresh row's epoch is its shard's floor plus one. All of it is decided in one
+// statement, under the lock that the statement takes on the row, on the newest
+// committed version of the row, in any isolation level. Why that suffices:
+//
+//   - An acquisition holds the row exclusively until its transaction ends, so that
+//     acquisitions of one key follow one another, each adding to the epoch that the
+//     one before committed (promise 1).
+//   - A fence holds the row in shared mode until its transaction ends, so that an
+//     acquisition that comes after it waits for it; and one that came before it
+//     has changed the epoch, so that the fence finds no row (promise 2).
+//   - A lock leaves status 0 behind: what excludes is the row lock, which ends with
+//     the transaction, however that ends.
+//   - Renew, verify and release look for key, owner and epoch, not for the expiry:
+//     as long as the epoch is unchanged nobody else has held the key.
+//
+// # Lock first, then read
+//
+// Under REPEATABLE READ, the default, a transaction sees the rows as they were at
+// its first plain read. A lock that it acquires after that protects it, but what
+// it reads then is older than the lock. So acquire, lock or verify first; Do and
+// InTx do so by themselves.
+//
+// # Failures
+//
+//	what fails                       what the caller gets        what is left, and what to do
+//	another lease is active          ErrHeld (HeldError)         nothing; the caller's transaction is usable but keeps the row
+//	                                                             locked: end it soon, come back after RetryAfter
+//	the lease is over                ErrLost (LostError)         nothing; stop its work, roll back
+//	another transaction has the row  the statement waits,        the transaction is open, without the lock: roll back
+//	                                 then ErrBusy (BusyError)
+//	deadlock, snapshot or cluster    ErrTxAborted                nothing of the transaction; roll back, run it again from its
+//	conflict                                                     start (Do, InTx and the other own transactions do)
+//	connection lost in a statement   ErrTxAborted                the same
+//	connection lost in COMMIT        ErrCommitUnknown            all or nothing: look for the rows; never retried
+//	                                 (CommitUnknownError)
+//	the context ends                 the context's error         nothing; the driver closes the connection, which rolls back
+//	the holder dies                  –                           a lock is free at once, a lease after its TTL
+//	the holder is paused past        ErrLost in its next fence   nothing of it is committed
+//	its TTL
+//	the server is killed             as a lost connection        what was committed; epochs go on rising
+//	clocks differ, or jump           –                           a lease may be taken over early or late, and is then fenced
+//	the tables are missing           ErrNotMigrated              nothing; run goose up
+//	an invalid key, TTL or argument  ErrInvalidKey, …            nothing was sent
+//
+// After ErrTxAborted the server has ended the transaction, but the *sql.Tx does
+// not know: a further statement through it would run in autocommit, and survive
+// Rollback. The library sends none there. It cannot see errors of the caller's
+// own statements: never go on after one of those that [IsRetryable].
+//
+// # Limits
+//
+// An operation that waits for another transaction's row lock waits in the server,
+// up to its innodb_lock_wait_timeout, 50 seconds unless it is set. A lock protects
+// against those who ask for it; only what is written in a fenced transaction is
+// protected against a holder that is late. Where more than one server of a
+// cluster takes writes, use [WithMultiWriter].
+package txlock
