@@ -11,16 +11,18 @@
 //     client is ever sent, only durations.
 //   - A key is free when its status is not 1, or its lease has expired, or its
 //     holder is reclaim_owner (empty, which no owner is, where nobody reclaims).
-//   - Assignments run from left to right and see the earlier ones. The test for
-//     "free" reads status, expires_at and owner_id, so these come last, in an
-//     order that keeps its answer: owner_id changes only to the name that is
-//     reclaiming anyhow; expires_at moves into the future only where status will
-//     be 1, which an expired row's is already; status comes after all others. A
-//     lock with status 0 therefore passes a TTL of zero.
 //   - The answer of the two acquiring statements comes back in the OK packet,
 //     through LAST_INSERT_ID(expr): above zero it is the epoch won; below zero
 //     the key is held, and the negation is one more than the microseconds its
 //     lease still has; zero means that no row was there to answer.
+//   - AcquireKnownLock gives the answer "held" in its WHERE: the last term of the
+//     OR is evaluated for a row that is not free, and is never true.
+//   - In ON DUPLICATE KEY UPDATE assignments run from left to right and see the
+//     earlier ones. The test for "free" reads status, expires_at and owner_id, so
+//     these come last, in an order that keeps its answer: owner_id changes only to
+//     the name that is reclaiming anyhow; expires_at moves into the future only
+//     where status will be 1, which an expired row's is already; status comes
+//     after all others. A lock with status 0 therefore passes a TTL of zero.
 //   - The other updates always change updated_at. So the affected rows are the
 //     matching rows whatever clientFoundRows says, the session's
 //     LAST_INSERT_ID() stays what the caller made it, and on a multi-writer

@@ -11,24 +11,22 @@ import (
 
 type Querier interface {
 	// AcquireLock for a key whose row is there: by the primary key alone, which
-	// costs no more than a locking read of the row.
+	// costs about as much as a locking read of the row. A row that is held fails the
+	// last test, which leaves the answer in LAST_INSERT_ID() and is never true.
 	//
 	//  UPDATE helix_locks
 	//  SET
-	//      epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          LAST_INSERT_ID(epoch + 1),
-	//          IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-	//      acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-	//      updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-	//      owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          CAST(? AS BINARY), owner_id),
-	//      expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-	//      status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          CAST(? AS SIGNED), status)
+	//      owner_id = ?,
+	//      epoch = LAST_INSERT_ID(epoch + 1),
+	//      status = CAST(? AS SIGNED),
+	//      expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+	//      acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 	//  WHERE lock_key = ?
+	//      AND (status <> 1
+	//          OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+	//          OR owner_id = ?
+	//          OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
 	AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (int64, error)
 	// Acquires a key that may be fresh. The floor is read under a shared lock: in
 	// READ COMMITTED an unlocked read could be older than a purge.

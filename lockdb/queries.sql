@@ -31,23 +31,21 @@ ON DUPLICATE KEY UPDATE
 
 -- name: AcquireKnownLock :execlastid
 -- AcquireLock for a key whose row is there: by the primary key alone, which
--- costs no more than a locking read of the row.
+-- costs about as much as a locking read of the row. A row that is held fails the
+-- last test, which leaves the answer in LAST_INSERT_ID() and is never true.
 UPDATE helix_locks
 SET
-    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
-        LAST_INSERT_ID(epoch + 1),
-        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
-        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
-        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
-        CAST(sqlc.arg(owner_id) AS BINARY), owner_id),
-    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
-        TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = sqlc.arg(reclaim_owner),
-        CAST(sqlc.arg(status) AS SIGNED), status)
-WHERE lock_key = sqlc.arg(lock_key);
+    owner_id = sqlc.arg(owner_id),
+    epoch = LAST_INSERT_ID(epoch + 1),
+    status = CAST(sqlc.arg(status) AS SIGNED),
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+WHERE lock_key = sqlc.arg(lock_key)
+    AND (status <> 1
+        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+        OR owner_id = sqlc.arg(reclaim_owner)
+        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0);
 
 -- name: RenewLock :execrows
 -- Renews even after expiry: an unchanged epoch proves that nobody else held it.

@@ -13,61 +13,51 @@ import (
 const acquireKnownLock = `-- name: AcquireKnownLock :execlastid
 UPDATE helix_locks
 SET
-    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        LAST_INSERT_ID(epoch + 1),
-        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        CAST(? AS BINARY), owner_id),
-    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        CAST(? AS SIGNED), status)
+    owner_id = ?,
+    epoch = LAST_INSERT_ID(epoch + 1),
+    status = CAST(? AS SIGNED),
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = ?
+    AND (status <> 1
+        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+        OR owner_id = ?
+        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
 `
 
 type AcquireKnownLockParams struct {
-	ReclaimOwner []byte      `json:"reclaim_owner"`
-	OwnerID      interface{} `json:"owner_id"`
-	TtlMicros    int64       `json:"ttl_micros"`
-	Status       int64       `json:"status"`
-	LockKey      []byte      `json:"lock_key"`
+	OwnerID      []byte `json:"owner_id"`
+	Status       int64  `json:"status"`
+	TtlMicros    int64  `json:"ttl_micros"`
+	LockKey      []byte `json:"lock_key"`
+	ReclaimOwner []byte `json:"reclaim_owner"`
 }
 
 // AcquireLock for a key whose row is there: by the primary key alone, which
-// costs no more than a locking read of the row.
+// costs about as much as a locking read of the row. A row that is held fails the
+// last test, which leaves the answer in LAST_INSERT_ID() and is never true.
 //
 //	UPDATE helix_locks
 //	SET
-//	    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        LAST_INSERT_ID(epoch + 1),
-//	        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-//	    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-//	    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-//	    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        CAST(? AS BINARY), owner_id),
-//	    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-//	    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        CAST(? AS SIGNED), status)
+//	    owner_id = ?,
+//	    epoch = LAST_INSERT_ID(epoch + 1),
+//	    status = CAST(? AS SIGNED),
+//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 //	WHERE lock_key = ?
+//	    AND (status <> 1
+//	        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	        OR owner_id = ?
+//	        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
 func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (int64, error) {
 	result, err := q.exec(ctx, q.acquireKnownLockStmt, acquireKnownLock,
-		arg.ReclaimOwner,
-		arg.ReclaimOwner,
-		arg.ReclaimOwner,
-		arg.ReclaimOwner,
 		arg.OwnerID,
-		arg.ReclaimOwner,
-		arg.TtlMicros,
-		arg.ReclaimOwner,
 		arg.Status,
+		arg.TtlMicros,
 		arg.LockKey,
+		arg.ReclaimOwner,
 	)
 	if err != nil {
 		return 0, err

@@ -166,6 +166,35 @@ func TestTakeoverWaitsForFencedTransactions(t *testing.T) {
 	}
 }
 
+// A transaction that renews or releases its lease is fenced by that: rivals wait
+// for it as for one that verified.
+func TestRenewalAndReleaseFence(t *testing.T) {
+	for name, c := range map[string]struct {
+		run  func(*txlock.Lease, context.Context, *sql.Tx) error
+		then error // what the rival gets after COMMIT
+	}{
+		"RenewTx":   {(*txlock.Lease).RenewTx, txlock.ErrHeld},
+		"ReleaseTx": {(*txlock.Lease).ReleaseTx, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onServers(t, func(l *live) {
+				lease := l.try(l.Locker)
+				l.expire()
+				fenced := l.begin()
+				l.must(c.run(lease, l.Context(), fenced))
+				rival := l.locker(l.db)
+				l.wants(l.waits(func() error {
+					_, err := rival.TryAcquire(l.Context(), l.key)
+					return err
+				}, func() {
+					l.bump(fenced)
+					l.must(fenced.Commit())
+				}), c.then)
+			})
+		})
+	}
+}
+
 // Many transactions of one holder are fenced side by side.
 func TestSharedFencesRunSideBySide(t *testing.T) {
 	onServers(t, func(l *live) {
@@ -343,10 +372,13 @@ func TestHeld(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {
+				unaware, knowing := l.locker(l.db), l.locker(l.db)
+				for range 3 {
+					l.must(knowing.Do(l.Context(), l.key, func(context.Context, *sql.Tx) error { return nil }))
+				}
 				l.try(l.Locker, txlock.TTL(long))
 				before := l.row()
-				rival := l.locker(l.db)
-				for range 3 { // as a fresh key, and as one the Locker knows
+				for _, rival := range []*txlock.Locker{unaware, unaware, knowing} {
 					tx := l.begin()
 					err := refuse(l, rival, tx)
 					var held *txlock.HeldError

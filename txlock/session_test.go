@@ -236,6 +236,47 @@ func (l *live) pairs(q *sql.Tx, query string) map[string]string {
 	return m
 }
 
+// refusals are all that can be refused in a caller's transaction: what it returns
+// is for one that begins after it.
+func (l *live) refusals(prepare bool) func(tx *sql.Tx) []operation {
+	l.Helper()
+	ctx := l.Context()
+	unaware, knowing := l.locker(l.db), l.locker(l.db)
+	if prepare {
+		l.must(unaware.Prepare(ctx))
+		l.must(knowing.Prepare(ctx))
+	}
+	stale := l.try(l.Locker)
+	l.must(stale.Release(ctx))
+	for range 3 {
+		l.must(knowing.Do(ctx, l.key, func(context.Context, *sql.Tx) error { return nil }))
+	}
+	l.try(l.Locker, txlock.TTL(long))
+	is := func(err, target error) error {
+		if !errors.Is(err, target) {
+			return fmt.Errorf("got %w, want %w", err, target)
+		}
+		return nil
+	}
+	acquire := func(locker *txlock.Locker, tx *sql.Tx) func() error {
+		return func() error {
+			_, err := locker.AcquireTx(ctx, tx, l.key)
+			return is(err, txlock.ErrHeld)
+		}
+	}
+	return func(tx *sql.Tx) []operation {
+		return []operation{
+			{"AcquireTx, held", acquire(unaware, tx)},
+			{"AcquireTx, known and held", acquire(knowing, tx)},
+			{"LockTx, held", func() error { return is(unaware.LockTx(ctx, tx, l.key), txlock.ErrHeld) }},
+			{"LockTx, known and held", func() error { return is(knowing.LockTx(ctx, tx, l.key), txlock.ErrHeld) }},
+			{"RenewTx, lost", func() error { return is(stale.RenewTx(ctx, tx), txlock.ErrLost) }},
+			{"VerifyTx, lost", func() error { return is(stale.VerifyTx(ctx, tx), txlock.ErrLost) }},
+			{"ReleaseTx, lost", func() error { return is(stale.ReleaseTx(ctx, tx), txlock.ErrLost) }},
+		}
+	}
+}
+
 // Promise 5, by the server's own counters: one statement an operation, of which
 // none commits; and one command, unless the driver has to prepare it each time.
 func TestOneStatementAnOperation(t *testing.T) {
@@ -249,13 +290,17 @@ func TestOneStatementAnOperation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
 				l := newLive(t, s, func(c *mysql.Config) { c.InterpolateParams = mode.interpolate })
-				l.db.SetMaxOpenConns(1)
 				if mode.prepare {
 					l.must(l.Prepare(t.Context()))
 				}
-				for round := range 3 { // a fresh key, one that is there, and one that the Locker knows
+				l.db.SetMaxOpenConns(1)
+				for round := range 4 { // a fresh key, one that is there, one that the Locker knows; all that is refused
+					operations := l.operations
+					if round == 3 {
+						operations = l.refusals(mode.prepare)
+					}
 					tx := l.begin()
-					for _, op := range l.operations(tx) {
+					for _, op := range operations(tx) {
 						before := l.counters(tx)
 						l.must(op.run())
 						after := l.counters(tx)
