@@ -58,14 +58,13 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 
 // bodyError makes the error of a transaction that was rolled back because of err.
 func (j job) bodyError(err, rollbackErr error) error {
-	lost := rollbackErr != nil && isConnectionLost(rollbackErr)
-	switch {
-	case errors.Is(err, ErrTxAborted), errors.Is(err, ErrCommitUnknown), isContextEnd(err):
-		return err
-	case isConflict(err), lost && isConnectionLost(err): // the error of a statement of the caller
-		return fmt.Errorf("txlock: %s %q: %w: %w", j.op, j.key, ErrTxAborted, err)
-	case rollbackErr != nil && !lost && !errors.Is(rollbackErr, sql.ErrTxDone):
-		return fmt.Errorf("%w (and rolling back said: %w)", err, rollbackErr)
+	lost := isConnectionLost(rollbackErr)
+	known := errors.Is(err, ErrTxAborted) || errors.Is(err, ErrCommitUnknown) || isContextEnd(err)
+	if !known && (isConflict(err) || lost && isConnectionLost(err)) { // in a statement of the caller
+		err = fmt.Errorf("txlock: %s %q: %w: %w", j.op, j.key, ErrTxAborted, err)
+	}
+	if rollbackErr != nil && !lost && !errors.Is(rollbackErr, sql.ErrTxDone) {
+		err = fmt.Errorf("%w (and rolling back said: %w)", err, rollbackErr)
 	}
 	return err
 }

@@ -1,0 +1,96 @@
+package txlock_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gox-helix/gox-helix/txlock"
+)
+
+var errTooLittle = errors.New("the account has too little")
+
+// firstLock
+func withdraw(ctx context.Context, db *sql.DB, account, cents int64) error {
+	locker, err := txlock.New(db) // once in a program
+	if err != nil {
+		return err
+	}
+	return locker.Do(ctx, fmt.Sprint("account:", account), func(ctx context.Context, tx *sql.Tx) error {
+		var balance int64
+		if err := tx.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = ?", account).Scan(&balance); err != nil {
+			return err
+		}
+		if balance < cents {
+			return errTooLittle
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = ? WHERE id = ?", balance-cents, account)
+		return err
+	})
+}
+
+// firstLease
+func report(ctx context.Context, locker *txlock.Locker, chunks []int) error {
+	lease, err := locker.TryAcquire(ctx, "report:daily", txlock.TTL(time.Minute))
+	if errors.Is(err, txlock.ErrHeld) {
+		return nil // somebody else is at it
+	}
+	if err != nil {
+		return err
+	}
+	for _, chunk := range chunks {
+		if err := lease.Renew(ctx); err != nil {
+			return err
+		}
+		if err := lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "INSERT INTO report_lines (chunk) VALUES (?)", chunk)
+			return err
+		}); err != nil {
+			return err // txlock.ErrLost: another has taken over, and nothing was written
+		}
+	}
+	return lease.Release(ctx)
+}
+
+// The README shows what runs here.
+func TestReadmeShowsThisCode(t *testing.T) {
+	here, err := os.ReadFile("readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"firstLock", "firstLease"} {
+		_, code, _ := strings.Cut(string(here), "\n// "+name+"\n")
+		code, _, ok := strings.Cut(code, "\n}\n")
+		if !ok || !strings.Contains(string(readme), "<!-- "+name+" -->\n```go\n"+code+"\n}\n```\n") {
+			t.Errorf("README.md shows another %s", name)
+		}
+	}
+}
+
+func TestReadmeRuns(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx := l.Context()
+		l.exec(`CREATE TABLE accounts (id BIGINT PRIMARY KEY, cents BIGINT NOT NULL)`)
+		l.exec(`CREATE TABLE report_lines (chunk INT PRIMARY KEY)`)
+		l.exec(`INSERT INTO accounts VALUES (7, 900)`)
+		l.must(withdraw(ctx, l.db, 7, 500))
+		l.wants(withdraw(ctx, l.db, 7, 500), errTooLittle)
+		if cents := l.text(l.db, `SELECT cents FROM accounts WHERE id = 7`); cents != "400" {
+			l.Errorf("%s cents are left", cents)
+		}
+		l.must(report(ctx, l.Locker, []int{1, 2, 3}))
+		if n := l.text(l.db, `SELECT COUNT(*) FROM report_lines`); n != "3" {
+			l.Errorf("%s lines are there", n)
+		}
+		l.exec(`DROP TABLE accounts, report_lines`)
+	})
+}
