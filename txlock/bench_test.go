@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -25,13 +26,14 @@ type ground struct {
 	*testing.B
 	server *servertest.Instance
 	name   string
+	rows   int
 }
 
 const benchKeys = 64 // the keys in use; the other rows are there to be in the way
 
 func newGround(b *testing.B, s *servertest.Instance, rows int) *ground {
 	b.Helper()
-	g := &ground{B: b, server: s, name: s.EmptyDatabase(b)}
+	g := &ground{B: b, server: s, name: s.EmptyDatabase(b), rows: rows}
 	if _, err := s.Migrate(b.Context(), g.name); err != nil {
 		b.Fatal(err)
 	}
@@ -141,7 +143,8 @@ func (g *ground) shop(prepare bool) *shop {
 }
 
 // business reads a balance, writes it and enters it in the ledger.
-func (s *shop) business(ctx context.Context, tx *sql.Tx, account int) error {
+func (s *shop) business(ctx context.Context, tx *sql.Tx, key int) error {
+	account := key % benchKeys
 	var cents int64
 	if err := s.read.row(ctx, tx, &cents, account); err != nil {
 		return err
@@ -189,84 +192,106 @@ func (s *shop) protections() []protection {
 	}
 }
 
-var sizes = []int{1_000, 1_000_000}
-
-// eachSize runs a benchmark on a table of a thousand locks and one of a million
-// (not with -short), sent both ways.
-func eachSize(b *testing.B, run func(g *ground, s *shop)) {
+// BenchmarkLocks runs on a table of a thousand locks and on one of a million (not
+// with -short), with prepared statements and with interpolated ones.
+func BenchmarkLocks(b *testing.B) {
 	servertest.EachB(b, func(b *testing.B, server *servertest.Instance) {
-		for _, rows := range sizes {
-			if rows > 1_000 && testing.Short() {
-				continue
-			}
-			b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
-				g := newGround(b, server, rows)
-				for name, prepare := range map[string]bool{"prepared": true, "interpolated": false} {
-					b.Run(name, func(b *testing.B) {
-						g := &ground{B: b, server: server, name: g.name}
-						run(g, g.shop(prepare))
-					})
-				}
+		small := newGround(b, server, thousand)
+		small.all(b)
+		if testing.Short() {
+			return
+		}
+		large := newGround(b, server, million)
+		large.all(b)
+		b.Run("growth", func(b *testing.B) { growth(b, small.on(b).shop(true), large.on(b).shop(true)) })
+	})
+}
+
+const thousand, million = 1_000, 1_000_000
+
+func (g *ground) all(b *testing.B) {
+	b.Run(fmt.Sprintf("rows=%d", g.rows), func(b *testing.B) {
+		for _, mode := range []string{"prepared", "interpolated"} {
+			b.Run(mode, func(b *testing.B) {
+				g := g.on(b)
+				s := g.shop(mode == "prepared")
+				b.Run("statement", func(b *testing.B) { g.on(b).statements(s) })
+				b.Run("transaction", func(b *testing.B) { g.on(b).transactions(s) })
 			})
 		}
 	})
 }
 
-// BenchmarkProtections runs the three ways to run a business transaction in turns,
-// so that whatever else the machine does hits all alike: an iteration is a round
-// of all three. It reports the median time of a transaction in each way, and the
-// quartiles of the rounds' ratios.
-func BenchmarkProtections(b *testing.B) {
-	for _, load := range []struct {
-		name    string
-		workers int
-		key     func(worker int) int
-	}{
-		{"1-worker", 1, func(int) int { return 0 }},
-		{"8-workers-8-keys", 8, func(worker int) int { return worker }},
-		{"8-workers-1-key", 8, func(int) int { return 0 }},
-	} {
-		b.Run(load.name, func(b *testing.B) {
-			eachSize(b, func(g *ground, s *shop) {
-				const transactions = 10 // of each worker in each round
-				ways := s.protections()
-				if load.name == "8-workers-1-key" {
-					ways = ways[1:] // unprotected, it would lose updates and deadlock
-				}
-				times := make(map[string][]float64)
-				for g.Loop() {
-					for _, way := range ways {
-						began := time.Now()
-						var wg sync.WaitGroup
-						for worker := range load.workers {
-							wg.Go(func() {
-								for range transactions {
-									if err := way.run(g.Context(), load.key(worker)); err != nil {
-										g.Error(way.name, err)
-										return
-									}
-								}
-							})
+// on is the same ground for a sub-benchmark.
+func (g *ground) on(b *testing.B) *ground {
+	return &ground{B: b, server: g.server, name: g.name, rows: g.rows}
+}
+
+// transactions runs the three ways to run a business transaction, with one
+// worker, with eight on keys of their own, and with eight on one key.
+func (g *ground) transactions(s *shop) {
+	own := func(worker int) int { return worker }
+	one := func(int) int { return 0 }
+	ways := s.protections()
+	against := [][2]string{{"LockTx", "FOR-UPDATE"}, {"LockTx", "unprotected"}}
+	g.Run("1-worker", func(b *testing.B) { inTurns(b, 1, one, ways, against) })
+	g.Run("8-workers-8-keys", func(b *testing.B) { inTurns(b, 8, own, ways, against) })
+	g.Run("8-workers-1-key", func(b *testing.B) { inTurns(b, 8, one, ways[1:], against[:1]) }) // unprotected, it would lose updates
+}
+
+// growth compares LockTx on a table of a thousand locks with one of a million:
+// on a few keys in use, and on any key, which in a large table are mostly ones
+// that this process has not seen before and no page of which is warm.
+func growth(b *testing.B, small, large *shop) {
+	lock := func(name string, s *shop, key func() int) protection {
+		run := s.protections()[2].run
+		return protection{name, func(ctx context.Context, _ int) error { return run(ctx, key()) }}
+	}
+	among := func(rows int) func() int { return func() int { return rand.N(rows) } }
+	inTurns(b, 1, func(int) int { return 0 }, []protection{
+		lock("few-of-1k", small, among(benchKeys)),
+		lock("few-of-1M", large, among(benchKeys)),
+		lock("any-of-1k", small, among(thousand)),
+		lock("any-of-1M", large, among(million)),
+	}, [][2]string{{"few-of-1M", "few-of-1k"}, {"any-of-1M", "any-of-1k"}})
+}
+
+// inTurns runs every way in turns, so that whatever else the machine does hits all
+// alike: an iteration is a round of all. It reports the median time of a
+// transaction in each way, and the quartiles of the rounds' ratios of some.
+func inTurns(b *testing.B, workers int, key func(worker int) int, ways []protection, against [][2]string) {
+	const transactions = 10 // of each worker in each round
+	times := make(map[string][]float64)
+	for b.Loop() {
+		for _, way := range ways {
+			began := time.Now()
+			var wg sync.WaitGroup
+			for worker := range workers {
+				wg.Go(func() {
+					for range transactions {
+						if err := way.run(b.Context(), key(worker)); err != nil {
+							b.Error(way.name, err)
+							return
 						}
-						wg.Wait()
-						times[way.name] = append(times[way.name], float64(time.Since(began).Microseconds())/float64(load.workers*transactions))
 					}
-				}
-				g.ReportMetric(0, "ns/op") // a round is no unit
-				for _, way := range ways {
-					g.ReportMetric(quantile(times[way.name], 0.5), way.name+"-µs/tx")
-				}
-				for _, base := range ways[:len(ways)-1] {
-					ratios := make([]float64, len(times["LockTx"]))
-					for i, t := range times["LockTx"] {
-						ratios[i] = t / times[base.name][i]
-					}
-					for name, q := range map[string]float64{"q1": 0.25, "median": 0.5, "q3": 0.75} {
-						g.ReportMetric(quantile(ratios, q), "LockTx/"+base.name+"-"+name)
-					}
-				}
-			})
-		})
+				})
+			}
+			wg.Wait()
+			times[way.name] = append(times[way.name], float64(time.Since(began).Microseconds())/float64(workers*transactions))
+		}
+	}
+	b.ReportMetric(0, "ns/op") // a round is no unit
+	for _, way := range ways {
+		b.ReportMetric(quantile(times[way.name], 0.5), way.name+"-µs/tx")
+	}
+	for _, pair := range against {
+		ratios := make([]float64, len(times[pair[0]]))
+		for i, t := range times[pair[0]] {
+			ratios[i] = t / times[pair[1]][i]
+		}
+		for name, q := range map[string]float64{"q1": 0.25, "median": 0.5, "q3": 0.75} {
+			b.ReportMetric(quantile(ratios, q), pair[0]+"/"+pair[1]+"-"+name)
+		}
 	}
 }
 
@@ -275,81 +300,54 @@ func quantile(values []float64, q float64) float64 {
 	return sorted[int(q*float64(len(sorted)-1)+0.5)]
 }
 
-// BenchmarkStatement is one operation in an open transaction, beside a statement
-// that does nothing and one that locks a row.
-func BenchmarkStatement(b *testing.B) {
+// statements runs each operation in an open transaction, beside a statement that
+// does nothing and one that locks a row.
+func (g *ground) statements(s *shop) {
 	type call = func(ctx context.Context, tx *sql.Tx) error
+	var lease *txlock.Lease
+	acquire := func(ctx context.Context, tx *sql.Tx) (err error) {
+		lease, err = s.locker.AcquireTx(ctx, tx, benchKey(0), txlock.Reclaim())
+		return err
+	}
+	fresh := 0
 	for _, op := range []struct {
-		name string
-		make func(g *ground, s *shop) (prepare, measured call)
+		name            string
+		first, measured call
 	}{
-		{"trivial", func(_ *ground, s *shop) (call, call) {
-			return nil, func(ctx context.Context, tx *sql.Tx) error {
-				var one int
-				return s.trivial.row(ctx, tx, &one, 1)
-			}
+		{"trivial", nil, func(ctx context.Context, tx *sql.Tx) error {
+			var one int
+			return s.trivial.row(ctx, tx, &one, 1)
 		}},
-		{"FOR-UPDATE", func(_ *ground, s *shop) (call, call) {
-			return nil, func(ctx context.Context, tx *sql.Tx) error {
-				var name []byte
-				return s.forUpdate.row(ctx, tx, &name, benchKey(0))
-			}
+		{"FOR-UPDATE", nil, func(ctx context.Context, tx *sql.Tx) error {
+			var name []byte
+			return s.forUpdate.row(ctx, tx, &name, benchKey(0))
 		}},
-		{"LockTx", func(_ *ground, s *shop) (call, call) {
-			return nil, func(ctx context.Context, tx *sql.Tx) error { return s.locker.LockTx(ctx, tx, benchKey(0)) }
+		{"LockTx", nil, func(ctx context.Context, tx *sql.Tx) error { return s.locker.LockTx(ctx, tx, benchKey(0)) }},
+		{"LockTx-fresh-key", nil, func(ctx context.Context, tx *sql.Tx) error {
+			fresh++
+			return s.locker.LockTx(ctx, tx, fmt.Sprintf("fresh:%d", fresh))
 		}},
-		{"LockTx-fresh-key", func(_ *ground, s *shop) (call, call) {
-			n := 0
-			return nil, func(ctx context.Context, tx *sql.Tx) error {
-				n++
-				return s.locker.LockTx(ctx, tx, fmt.Sprintf("fresh:%d", n))
-			}
-		}},
-		{"AcquireTx", func(_ *ground, s *shop) (call, call) {
-			return nil, func(ctx context.Context, tx *sql.Tx) error {
-				_, err := s.locker.AcquireTx(ctx, tx, benchKey(0), txlock.Reclaim())
+		{"AcquireTx", nil, acquire},
+		{"RenewTx", acquire, func(ctx context.Context, tx *sql.Tx) error { return lease.RenewTx(ctx, tx) }},
+		{"VerifyTx", acquire, func(ctx context.Context, tx *sql.Tx) error { return lease.VerifyTx(ctx, tx) }},
+		{"AcquireTx+ReleaseTx", nil, func(ctx context.Context, tx *sql.Tx) error {
+			if err := acquire(ctx, tx); err != nil {
 				return err
 			}
-		}},
-		{"RenewTx", func(_ *ground, s *shop) (call, call) {
-			var lease *txlock.Lease
-			return s.leaseInto(&lease), func(ctx context.Context, tx *sql.Tx) error { return lease.RenewTx(ctx, tx) }
-		}},
-		{"VerifyTx", func(_ *ground, s *shop) (call, call) {
-			var lease *txlock.Lease
-			return s.leaseInto(&lease), func(ctx context.Context, tx *sql.Tx) error { return lease.VerifyTx(ctx, tx) }
-		}},
-		{"AcquireTx+ReleaseTx", func(_ *ground, s *shop) (call, call) {
-			return nil, func(ctx context.Context, tx *sql.Tx) error {
-				lease, err := s.locker.AcquireTx(ctx, tx, benchKey(0))
-				if err != nil {
-					return err
-				}
-				return lease.ReleaseTx(ctx, tx)
-			}
+			return lease.ReleaseTx(ctx, tx)
 		}},
 	} {
-		b.Run(op.name, func(b *testing.B) {
-			eachSize(b, func(g *ground, s *shop) {
-				prepare, measured := op.make(g, s)
-				tx, err := s.db.BeginTx(g.Context(), nil)
-				g.must(err)
-				if prepare != nil {
-					g.must(prepare(g.Context(), tx))
-				}
-				g.ReportAllocs()
-				for g.Loop() {
-					g.must(measured(g.Context(), tx))
-				}
-				g.must(tx.Rollback())
-			})
+		g.Run(op.name, func(b *testing.B) {
+			tx, err := s.db.BeginTx(b.Context(), nil)
+			g.must(err)
+			if op.first != nil {
+				g.must(op.first(b.Context(), tx))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				g.must(op.measured(b.Context(), tx))
+			}
+			g.must(tx.Rollback())
 		})
-	}
-}
-
-func (s *shop) leaseInto(lease **txlock.Lease) func(ctx context.Context, tx *sql.Tx) error {
-	return func(ctx context.Context, tx *sql.Tx) (err error) {
-		*lease, err = s.locker.AcquireTx(ctx, tx, benchKey(0))
-		return err
 	}
 }
