@@ -21,19 +21,23 @@ func transfer(ctx context.Context, locker *txlock.Locker, account string, cents 
 	})
 }
 
+// mocked is what a test begins with.
+func mocked() (*sql.DB, sqlmock.Sqlmock, *txlock.Locker) {
+	db, mock, err := sqlmock.New()
+	if err != nil {
+		panic(err)
+	}
+	locker, err := txlock.New(db, txlock.WithOwner("worker-1"))
+	if err != nil {
+		panic(err)
+	}
+	return db, mock, locker
+}
+
 // A business transaction under Do, tested without a database and without a line
 // of the library's SQL.
 func ExampleExpectDo() {
-	db, mock, err := sqlmock.New()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	locker, err := txlock.New(db)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	_, mock, locker := mocked()
 
 	txlocktest.ExpectDo(mock, "account:7", txlocktest.Granted(1), func() {
 		mock.ExpectExec("UPDATE accounts").WithArgs(500, "7").WillReturnResult(sqlmock.NewResult(0, 1))
@@ -49,16 +53,7 @@ func ExampleExpectDo() {
 // The server chooses the transaction as the victim of a deadlock, and the library
 // runs it again.
 func ExampleAborted() {
-	db, mock, err := sqlmock.New()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	locker, err := txlock.New(db)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	_, mock, locker := mocked()
 
 	txlocktest.ExpectDo(mock, "account:7", txlocktest.Aborted(), nil)
 	txlocktest.ExpectDo(mock, "account:7", txlocktest.Granted(1), func() {
@@ -75,23 +70,14 @@ func ExampleAborted() {
 // The connection goes while COMMIT is under way: whether it took effect is not
 // known, and the library does not guess.
 func ExampleConnectionGone() {
-	db, mock, err := sqlmock.New()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	locker, err := txlock.New(db)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	_, mock, locker := mocked()
 
 	mock.ExpectBegin()
 	txlocktest.ExpectLockTx(mock, "account:7", txlocktest.Granted(1))
 	mock.ExpectExec("UPDATE accounts").WillReturnResult(sqlmock.NewResult(0, 1))
 	txlocktest.ExpectCommit(mock, txlocktest.ConnectionGone())
 
-	err = transfer(context.Background(), locker, "7", 500)
+	err := transfer(context.Background(), locker, "7", 500)
 	fmt.Println(errors.Is(err, txlock.ErrCommitUnknown))
 	fmt.Println(mock.ExpectationsWereMet())
 	// Output:
@@ -101,16 +87,7 @@ func ExampleConnectionGone() {
 
 // A lock in a transaction that the code under test begins itself.
 func ExampleExpectLockTx() {
-	db, mock, err := sqlmock.New()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	locker, err := txlock.New(db)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	db, mock, locker := mocked()
 
 	mock.ExpectBegin()
 	txlocktest.ExpectLockTx(mock, "report:daily", txlocktest.Held(3*time.Second))
@@ -138,16 +115,7 @@ func ExampleExpectLockTx() {
 // A worker whose lease was taken over while it was paused: its late write does
 // not happen.
 func ExampleExpectInTx() {
-	db, mock, err := sqlmock.New()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	locker, err := txlock.New(db, txlock.WithOwner("worker-1"))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	_, mock, locker := mocked()
 
 	txlocktest.ExpectTryAcquire(mock, "chunk:17", txlocktest.Granted(41))
 	txlocktest.ExpectInTx(mock, "chunk:17", txlocktest.Lost(), nil)
