@@ -13,6 +13,8 @@ type HelixLock struct {
 	OwnerID []byte `json:"owner_id"`
 	// fencing token, strictly greater at every acquisition
 	Epoch int64 `json:"epoch"`
+	// random, tells two leases of one epoch apart, one of them rolled back
+	LeaseID int64 `json:"lease_id"`
 	// 1 active, 0 inactive, 2 deletable
 	Status int8 `json:"status"`
 	// UTC

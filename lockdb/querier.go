@@ -16,24 +16,26 @@ type Querier interface {
 	//
 	//  UPDATE helix_locks
 	//  SET
-	//      owner_id = ?,
+	//      owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+	//      lease_id = ?,
 	//      epoch = LAST_INSERT_ID(epoch + 1),
 	//      status = CAST(? AS SIGNED),
 	//      expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//      acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  WHERE lock_key = ?
+	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 	//      AND (status <> 1
 	//          OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//          OR owner_id = ?
+	//          OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
 	//          OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
-	AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (int64, error)
+	AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (sql.Result, error)
 	// Acquires a key that may be fresh. The floor is read under a shared lock: in
 	// READ COMMITTED an unlocked read could be older than a purge.
 	//
-	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
 	//  SELECT
-	//      ?,
+	//      UNHEX(CONVERT(UPPER(?) USING latin1)),
+	//      UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//      ?,
 	//      LAST_INSERT_ID(f.floor_epoch + 1),
 	//      CAST(? AS SIGNED),
@@ -42,21 +44,23 @@ type Querier interface {
 	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 	//  FROM helix_lock_floor AS f
-	//  WHERE f.shard = CRC32(CAST(? AS BINARY)) % 256
+	//  WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 	//  LOCK IN SHARE MODE
 	//  ON DUPLICATE KEY UPDATE
-	//      epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+	//      epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//          LAST_INSERT_ID(epoch + 1),
 	//          IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-	//      acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+	//      acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-	//      updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+	//      updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-	//      owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-	//          CAST(? AS BINARY), owner_id),
-	//      expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+	//      lease_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+	//          CAST(? AS SIGNED), lease_id),
+	//      owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+	//          UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
+	//      expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//          TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-	//      status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+	//      status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//          CAST(? AS SIGNED), status)
 	AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.Result, error)
 	// The fence for multi-writer clusters, where shared locks are not replicated: a
@@ -66,7 +70,7 @@ type Querier interface {
 	//  SET
 	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-	//  WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 	FenceLock(ctx context.Context, arg FenceLockParams) (int64, error)
 	// Releases this lease only: a late release matches no row.
 	//
@@ -75,7 +79,7 @@ type Querier interface {
 	//      status = 0,
 	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-	//  WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 	ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error)
 	// Renews even after expiry: an unchanged epoch proves that nobody else held it.
 	//
@@ -84,14 +88,16 @@ type Querier interface {
 	//      expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-	//  WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 	RenewLock(ctx context.Context, arg RenewLockParams) (int64, error)
 	// The fence: a shared lock, so that many transactions of one holder run side by
-	// side while every rival waits for the last of them to end.
+	// side while every rival waits for the last of them to end. (The limit overrides
+	// the session's sql_select_limit.)
 	//
 	//  SELECT epoch
 	//  FROM helix_locks
-	//  WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+	//  LIMIT 1
 	//  LOCK IN SHARE MODE
 	VerifyLock(ctx context.Context, arg VerifyLockParams) (int64, error)
 }

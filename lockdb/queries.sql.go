@@ -10,28 +10,30 @@ import (
 	"database/sql"
 )
 
-const acquireKnownLock = `-- name: AcquireKnownLock :execlastid
+const acquireKnownLock = `-- name: AcquireKnownLock :execresult
 UPDATE helix_locks
 SET
-    owner_id = ?,
+    owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    lease_id = ?,
     epoch = LAST_INSERT_ID(epoch + 1),
     status = CAST(? AS SIGNED),
     expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
     acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
     updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-WHERE lock_key = ?
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
     AND (status <> 1
         OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-        OR owner_id = ?
+        OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
         OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
 `
 
 type AcquireKnownLockParams struct {
-	OwnerID      []byte `json:"owner_id"`
-	Status       int64  `json:"status"`
-	TtlMicros    int64  `json:"ttl_micros"`
-	LockKey      []byte `json:"lock_key"`
-	ReclaimOwner []byte `json:"reclaim_owner"`
+	OwnerHex   string `json:"owner_hex"`
+	LeaseID    int64  `json:"lease_id"`
+	Status     int64  `json:"status"`
+	TtlMicros  int64  `json:"ttl_micros"`
+	KeyHex     string `json:"key_hex"`
+	ReclaimHex string `json:"reclaim_hex"`
 }
 
 // AcquireLock for a key whose row is there: by the primary key alone, which
@@ -40,35 +42,34 @@ type AcquireKnownLockParams struct {
 //
 //	UPDATE helix_locks
 //	SET
-//	    owner_id = ?,
+//	    owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    lease_id = ?,
 //	    epoch = LAST_INSERT_ID(epoch + 1),
 //	    status = CAST(? AS SIGNED),
 //	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-//	WHERE lock_key = ?
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 //	    AND (status <> 1
 //	        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-//	        OR owner_id = ?
+//	        OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
 //	        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
-func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (int64, error) {
-	result, err := q.exec(ctx, q.acquireKnownLockStmt, acquireKnownLock,
-		arg.OwnerID,
+func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (sql.Result, error) {
+	return q.exec(ctx, q.acquireKnownLockStmt, acquireKnownLock,
+		arg.OwnerHex,
+		arg.LeaseID,
 		arg.Status,
 		arg.TtlMicros,
-		arg.LockKey,
-		arg.ReclaimOwner,
+		arg.KeyHex,
+		arg.ReclaimHex,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.LastInsertId()
 }
 
 const acquireLock = `-- name: AcquireLock :execresult
-INSERT INTO helix_locks (lock_key, owner_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
 SELECT
-    ?,
+    UNHEX(CONVERT(UPPER(?) USING latin1)),
+    UNHEX(CONVERT(UPPER(?) USING latin1)),
     ?,
     LAST_INSERT_ID(f.floor_epoch + 1),
     CAST(? AS SIGNED),
@@ -77,38 +78,42 @@ SELECT
     TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
     TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 FROM helix_lock_floor AS f
-WHERE f.shard = CRC32(CAST(? AS BINARY)) % 256
+WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         LAST_INSERT_ID(epoch + 1),
         IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-        CAST(? AS BINARY), owner_id),
-    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+    lease_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+        CAST(? AS SIGNED), lease_id),
+    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+        UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
+    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         CAST(? AS SIGNED), status)
 `
 
 type AcquireLockParams struct {
-	LockKey      []byte `json:"lock_key"`
-	OwnerID      []byte `json:"owner_id"`
-	Status       int64  `json:"status"`
-	TtlMicros    int64  `json:"ttl_micros"`
-	ReclaimOwner []byte `json:"reclaim_owner"`
+	KeyHex     string `json:"key_hex"`
+	OwnerHex   string `json:"owner_hex"`
+	LeaseID    int64  `json:"lease_id"`
+	Status     int64  `json:"status"`
+	TtlMicros  int64  `json:"ttl_micros"`
+	ReclaimHex string `json:"reclaim_hex"`
 }
 
 // Acquires a key that may be fresh. The floor is read under a shared lock: in
 // READ COMMITTED an unlocked read could be older than a purge.
 //
-//	INSERT INTO helix_locks (lock_key, owner_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+//	INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
 //	SELECT
-//	    ?,
+//	    UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	    ?,
 //	    LAST_INSERT_ID(f.floor_epoch + 1),
 //	    CAST(? AS SIGNED),
@@ -117,37 +122,42 @@ type AcquireLockParams struct {
 //	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 //	FROM helix_lock_floor AS f
-//	WHERE f.shard = CRC32(CAST(? AS BINARY)) % 256
+//	WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 //	LOCK IN SHARE MODE
 //	ON DUPLICATE KEY UPDATE
-//	    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+//	    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        LAST_INSERT_ID(epoch + 1),
 //	        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-//	    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+//	    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-//	    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+//	    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-//	    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
-//	        CAST(? AS BINARY), owner_id),
-//	    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+//	    lease_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	        CAST(? AS SIGNED), lease_id),
+//	    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	        UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
+//	    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-//	    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = ?,
+//	    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        CAST(? AS SIGNED), status)
 func (q *Queries) AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireLockStmt, acquireLock,
-		arg.LockKey,
-		arg.OwnerID,
+		arg.KeyHex,
+		arg.OwnerHex,
+		arg.LeaseID,
 		arg.Status,
 		arg.TtlMicros,
-		arg.LockKey,
-		arg.ReclaimOwner,
-		arg.ReclaimOwner,
-		arg.ReclaimOwner,
-		arg.ReclaimOwner,
-		arg.OwnerID,
-		arg.ReclaimOwner,
+		arg.KeyHex,
+		arg.ReclaimHex,
+		arg.ReclaimHex,
+		arg.ReclaimHex,
+		arg.ReclaimHex,
+		arg.LeaseID,
+		arg.ReclaimHex,
+		arg.OwnerHex,
+		arg.ReclaimHex,
 		arg.TtlMicros,
-		arg.ReclaimOwner,
+		arg.ReclaimHex,
 		arg.Status,
 	)
 }
@@ -157,13 +167,14 @@ UPDATE helix_locks
 SET
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 `
 
 type FenceLockParams struct {
-	LockKey []byte `json:"lock_key"`
-	OwnerID []byte `json:"owner_id"`
-	Epoch   int64  `json:"epoch"`
+	KeyHex   string `json:"key_hex"`
+	OwnerHex string `json:"owner_hex"`
+	Epoch    int64  `json:"epoch"`
+	LeaseID  int64  `json:"lease_id"`
 }
 
 // The fence for multi-writer clusters, where shared locks are not replicated: a
@@ -173,9 +184,14 @@ type FenceLockParams struct {
 //	SET
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-//	WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 func (q *Queries) FenceLock(ctx context.Context, arg FenceLockParams) (int64, error) {
-	result, err := q.exec(ctx, q.fenceLockStmt, fenceLock, arg.LockKey, arg.OwnerID, arg.Epoch)
+	result, err := q.exec(ctx, q.fenceLockStmt, fenceLock,
+		arg.KeyHex,
+		arg.OwnerHex,
+		arg.Epoch,
+		arg.LeaseID,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -188,13 +204,14 @@ SET
     status = 0,
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 `
 
 type ReleaseLockParams struct {
-	LockKey []byte `json:"lock_key"`
-	OwnerID []byte `json:"owner_id"`
-	Epoch   int64  `json:"epoch"`
+	KeyHex   string `json:"key_hex"`
+	OwnerHex string `json:"owner_hex"`
+	Epoch    int64  `json:"epoch"`
+	LeaseID  int64  `json:"lease_id"`
 }
 
 // Releases this lease only: a late release matches no row.
@@ -204,9 +221,14 @@ type ReleaseLockParams struct {
 //	    status = 0,
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-//	WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 func (q *Queries) ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error) {
-	result, err := q.exec(ctx, q.releaseLockStmt, releaseLock, arg.LockKey, arg.OwnerID, arg.Epoch)
+	result, err := q.exec(ctx, q.releaseLockStmt, releaseLock,
+		arg.KeyHex,
+		arg.OwnerHex,
+		arg.Epoch,
+		arg.LeaseID,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -219,14 +241,15 @@ SET
     expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 `
 
 type RenewLockParams struct {
 	TtlMicros int64  `json:"ttl_micros"`
-	LockKey   []byte `json:"lock_key"`
-	OwnerID   []byte `json:"owner_id"`
+	KeyHex    string `json:"key_hex"`
+	OwnerHex  string `json:"owner_hex"`
 	Epoch     int64  `json:"epoch"`
+	LeaseID   int64  `json:"lease_id"`
 }
 
 // Renews even after expiry: an unchanged epoch proves that nobody else held it.
@@ -236,13 +259,14 @@ type RenewLockParams struct {
 //	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-//	WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
 func (q *Queries) RenewLock(ctx context.Context, arg RenewLockParams) (int64, error) {
 	result, err := q.exec(ctx, q.renewLockStmt, renewLock,
 		arg.TtlMicros,
-		arg.LockKey,
-		arg.OwnerID,
+		arg.KeyHex,
+		arg.OwnerHex,
 		arg.Epoch,
+		arg.LeaseID,
 	)
 	if err != nil {
 		return 0, err
@@ -253,25 +277,34 @@ func (q *Queries) RenewLock(ctx context.Context, arg RenewLockParams) (int64, er
 const verifyLock = `-- name: VerifyLock :one
 SELECT epoch
 FROM helix_locks
-WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+LIMIT 1
 LOCK IN SHARE MODE
 `
 
 type VerifyLockParams struct {
-	LockKey []byte `json:"lock_key"`
-	OwnerID []byte `json:"owner_id"`
-	Epoch   int64  `json:"epoch"`
+	KeyHex   string `json:"key_hex"`
+	OwnerHex string `json:"owner_hex"`
+	Epoch    int64  `json:"epoch"`
+	LeaseID  int64  `json:"lease_id"`
 }
 
 // The fence: a shared lock, so that many transactions of one holder run side by
-// side while every rival waits for the last of them to end.
+// side while every rival waits for the last of them to end. (The limit overrides
+// the session's sql_select_limit.)
 //
 //	SELECT epoch
 //	FROM helix_locks
-//	WHERE lock_key = ? AND owner_id = ? AND epoch = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+//	LIMIT 1
 //	LOCK IN SHARE MODE
 func (q *Queries) VerifyLock(ctx context.Context, arg VerifyLockParams) (int64, error) {
-	row := q.queryRow(ctx, q.verifyLockStmt, verifyLock, arg.LockKey, arg.OwnerID, arg.Epoch)
+	row := q.queryRow(ctx, q.verifyLockStmt, verifyLock,
+		arg.KeyHex,
+		arg.OwnerHex,
+		arg.Epoch,
+		arg.LeaseID,
+	)
 	var epoch int64
 	err := row.Scan(&epoch)
 	return epoch, err

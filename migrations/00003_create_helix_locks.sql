@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS helix_locks (
     lock_key    VARBINARY(255) NOT NULL,
     owner_id    VARBINARY(255) NOT NULL,
     epoch       BIGINT         NOT NULL COMMENT 'fencing token, strictly greater at every acquisition',
+    lease_id    BIGINT         NOT NULL DEFAULT 0 COMMENT 'random, tells two leases of one epoch apart, one of them rolled back',
     status      TINYINT        NOT NULL COMMENT '1 active, 0 inactive, 2 deletable',
     expires_at  DATETIME(6)    NOT NULL COMMENT 'UTC',
     acquired_at DATETIME(6)    NOT NULL COMMENT 'UTC',

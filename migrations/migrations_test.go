@@ -56,7 +56,7 @@ func (d *database) number(query string, args ...any) (n int) {
 func (d *database) complete() {
 	d.Helper()
 	for column, want := range map[string]string{
-		"lock_key": "varbinary(255) NO PRI", "owner_id": "varbinary(255) NO ", "epoch": "bigint NO ", "status": "tinyint NO ",
+		"lock_key": "varbinary(255) NO PRI", "owner_id": "varbinary(255) NO ", "epoch": "bigint NO ", "lease_id": "bigint NO ", "status": "tinyint NO ",
 		"expires_at": "datetime(6) NO ", "acquired_at": "datetime(6) NO ", "created_at": "datetime(6) NO ", "updated_at": "datetime(6) NO ",
 	} {
 		var typ, null, key string

@@ -8,39 +8,41 @@ import (
 	"weak"
 )
 
-// abortedTxs remembers the callers' transactions of which one of our statements
-// learned that the server had rolled them back. A *sql.Tx does not know: its next
-// statement would run in autocommit, take effect at once and survive Rollback, so
-// a lock acquired there would look like a success. It keeps no transaction alive.
+// abortedTxs remembers the transactions of which one of our statements learned
+// that the server has rolled them back, or may have. A *sql.Tx does not know: its
+// next statement would run in autocommit, take effect at once and survive
+// Rollback, so that a lock acquired there would look like a success. It keeps no
+// transaction alive.
 type abortedTxs struct {
 	n  atomic.Int64 // so that where there is none, as nearly always, asking is free
 	mu sync.Mutex
-	m  map[weak.Pointer[sql.Tx]]struct{}
+	m  map[weak.Pointer[sql.Tx]]error
 }
 
-func (a *abortedTxs) has(tx *sql.Tx) bool {
+// cause is what was remembered of tx: ErrTxAborted, ErrBusy (a lock wait timed
+// out, which rolls back all where innodb_rollback_on_timeout is set), or nil.
+func (a *abortedTxs) cause(tx *sql.Tx) error {
 	if a.n.Load() == 0 {
-		return false
+		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, ok := a.m[weak.Make(tx)]
-	return ok
+	return a.m[weak.Make(tx)]
 }
 
-func (a *abortedTxs) add(tx *sql.Tx) {
+func (a *abortedTxs) add(tx *sql.Tx, cause error) {
 	p := weak.Make(tx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.m == nil {
-		a.m = make(map[weak.Pointer[sql.Tx]]struct{})
+		a.m = make(map[weak.Pointer[sql.Tx]]error)
 	}
-	if _, ok := a.m[p]; ok {
-		return
+	_, known := a.m[p]
+	a.m[p] = cause
+	if !known {
+		a.n.Add(1)
+		runtime.AddCleanup(tx, a.forget, p)
 	}
-	a.m[p] = struct{}{}
-	a.n.Add(1)
-	runtime.AddCleanup(tx, a.forget, p)
 }
 
 func (a *abortedTxs) forget(p weak.Pointer[sql.Tx]) {

@@ -3,7 +3,10 @@ package txlock
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/gox-helix/gox-helix/lockdb"
@@ -24,10 +27,12 @@ import (
 // [ErrInvalidKey], [ErrInvalidTTL], [ErrInvalidArgument], and what the context or
 // the driver said.
 //
-// It is one statement for a key that this Locker has seen in the table, or that
-// is fresh to it; two where a remembered key has been purged. It sets the
-// session's LAST_INSERT_ID(), as any insert does: take ids from
-// [sql.Result.LastInsertId].
+// ROLLBACK TO a savepoint that is older than the call undoes the acquisition, as
+// ROLLBACK does, but the lock on the row may stay.
+//
+// It is one statement; two where a remembered key has been purged, or where the
+// first waited for the row for more than half the TTL. It sets the session's
+// LAST_INSERT_ID(), as any insert does: take ids from [sql.Result.LastInsertId].
 func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) (*Lease, error) {
 	a, err := l.leaseOptions(key, opts)
 	if err != nil {
@@ -38,8 +43,9 @@ func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...
 
 // LockTx excludes every other LockTx, [Locker.Do] and acquisition of key from
 // here to the end of the caller's transaction. There is nothing to release: the
-// lock ends with tx, at commit and at rollback alike, and with its connection.
-// The key's epoch rises if tx commits.
+// lock ends with tx, at commit and at rollback alike, and with its connection; for
+// a fresh key also with ROLLBACK TO an older savepoint. The key's epoch rises if
+// tx commits.
 //
 // Lock before the first read of tx: under REPEATABLE READ what it read before is
 // older than the lock. While another transaction has the lock, the server makes
@@ -88,57 +94,48 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, opts ...AcquireOpti
 }
 
 func (l *Locker) acquireLease(ctx context.Context, tx *sql.Tx, key string, a acquisition) (*Lease, error) {
+	le := &Lease{locker: l, key: key, id: rand.Int64(), ttl: a.ttl}
+	p := lockdb.AcquireLockParams{
+		LeaseID:   le.id,
+		Status:    lockdb.StatusActive,
+		TtlMicros: a.ttl.Microseconds(),
+	}
+	if a.reclaim {
+		p.ReclaimHex = lockdb.Hex(l.owner)
+	}
 	asked := time.Now()
-	epoch, err := l.acquire(ctx, tx, "acquire", lockdb.AcquireLockParams{
-		LockKey:      []byte(key),
-		OwnerID:      []byte(l.owner),
-		Status:       lockdb.StatusActive,
-		TtlMicros:    a.ttl.Microseconds(),
-		ReclaimOwner: reclaimOwner(l.owner, a.reclaim),
-	})
-	if err != nil {
+	var err error
+	if le.epoch, err = l.acquire(ctx, tx, "acquire", key, p); err != nil {
 		return nil, err
 	}
-	le := &Lease{locker: l, key: key, owner: l.owner, epoch: epoch, ttl: a.ttl}
+	if le.waited(asked) {
+		if asked, err = le.renew(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
 	le.extend(asked)
 	return le, nil
 }
 
 // lock is LockTx after validation; it returns the epoch of the lock.
 func (l *Locker) lock(ctx context.Context, tx *sql.Tx, key string) (int64, error) {
-	return l.acquire(ctx, tx, "lock", lockdb.AcquireLockParams{
-		LockKey:      []byte(key),
-		OwnerID:      []byte(l.owner),
-		Status:       lockdb.StatusInactive,
-		TtlMicros:    0, // see package lockdb: a later expiry would keep status 1
-		ReclaimOwner: reclaimOwner(l.owner, false),
+	return l.acquire(ctx, tx, "lock", key, lockdb.AcquireLockParams{
+		LeaseID:   rand.Int64(),
+		Status:    lockdb.StatusInactive,
+		TtlMicros: 0, // see package lockdb: a later expiry would keep status 1
 	})
 }
 
-// reclaimOwner is the owner whose lease may be taken though it is active; empty
-// matches nobody.
-func reclaimOwner(owner string, reclaim bool) []byte {
-	if !reclaim {
-		return []byte{}
-	}
-	return []byte(owner)
-}
-
-// acquire sends the one statement that acquires, and returns the epoch won.
-func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op string, p lockdb.AcquireLockParams) (int64, error) {
-	key := string(p.LockKey)
+// acquire sends the one statement that acquires, and returns the epoch won. It
+// fills in the names.
+func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, p lockdb.AcquireLockParams) (int64, error) {
 	q, err := l.in(tx, op, key)
 	if err != nil {
 		return 0, err
 	}
+	p.KeyHex, p.OwnerHex = lockdb.Hex(key), lockdb.Hex(l.owner)
 	if l.known.has(key) {
-		answer, err := q.AcquireKnownLock(ctx, lockdb.AcquireKnownLockParams{
-			LockKey:      p.LockKey,
-			OwnerID:      p.OwnerID,
-			Status:       p.Status,
-			TtlMicros:    p.TtlMicros,
-			ReclaimOwner: p.ReclaimOwner,
-		})
+		answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p)))
 		if err != nil {
 			return 0, l.failed(tx, op, key, err)
 		}
@@ -148,29 +145,57 @@ func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op string, p lockdb.Ac
 		l.known.forget(key) // purged since
 	}
 
-	res, err := q.AcquireLock(ctx, p)
-	if err != nil {
+	answer, affected, err := answerOf(q.AcquireLock(ctx, p))
+	switch {
+	case err != nil:
 		return 0, l.failed(tx, op, key, err)
-	}
-	answer, err := res.LastInsertId()
-	if err != nil {
-		return 0, l.failed(tx, op, key, err)
-	}
-	if answer == 0 {
+	case answer == 0:
 		return 0, fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: %s", op, key, ErrNotMigrated, migrateHint)
-	}
-	// Two affected rows say that a row was updated, one that it was inserted (and
-	// may vanish with the transaction). Only the next statement's cost hangs on it.
-	if n, err := res.RowsAffected(); err == nil && n == 2 {
+	case affected == 2:
+		// A row was updated; one that was inserted may vanish with the transaction.
+		// Only the next statement's cost hangs on it.
 		l.known.add(key)
 	}
 	return epochOrHeld(key, answer)
 }
+
+func knownParams(p lockdb.AcquireLockParams) lockdb.AcquireKnownLockParams {
+	return lockdb.AcquireKnownLockParams{
+		KeyHex:     p.KeyHex,
+		OwnerHex:   p.OwnerHex,
+		LeaseID:    p.LeaseID,
+		Status:     p.Status,
+		TtlMicros:  p.TtlMicros,
+		ReclaimHex: p.ReclaimHex,
+	}
+}
+
+// answerOf reads what an acquiring statement says in its OK packet. Rows that were
+// changed without an answer are the work of a trigger, whose own statements hide
+// it.
+func answerOf(res sql.Result, err error) (answer, affected int64, _ error) {
+	if err != nil {
+		return 0, 0, err
+	}
+	if answer, err = res.LastInsertId(); err != nil {
+		return 0, 0, err
+	}
+	if affected, err = res.RowsAffected(); err != nil {
+		return 0, 0, err
+	}
+	if answer == 0 && affected > 0 {
+		return 0, 0, errHiddenAnswer
+	}
+	return answer, affected, nil
+}
+
+var errHiddenAnswer = errors.New("a trigger on helix_locks hides the statement's LAST_INSERT_ID(): drop it, and change the table's schema with tools that need none")
 
 // epochOrHeld reads the answer of an acquiring statement: see package lockdb.
 func epochOrHeld(key string, answer int64) (int64, error) {
 	if answer > 0 {
 		return answer, nil
 	}
-	return 0, &HeldError{Key: key, RetryAfter: time.Duration(-answer-1) * time.Microsecond}
+	micros := min(-answer-1, math.MaxInt64/int64(time.Microsecond))
+	return 0, &HeldError{Key: key, RetryAfter: time.Duration(micros) * time.Microsecond}
 }

@@ -44,7 +44,7 @@ func newGround(b *testing.B, s *servertest.Instance, rows int) *ground {
 		`CREATE TABLE ledger (id BIGINT PRIMARY KEY AUTO_INCREMENT, account INT NOT NULL, cents BIGINT NOT NULL)`,
 		`CREATE TABLE mutexes (name VARBINARY(255) PRIMARY KEY)`,
 		fmt.Sprintf(`INSERT INTO helix_locks
-			SELECT CONCAT('bench:', n), 'bench', 1, 0, UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP()
+			SELECT CONCAT('bench:', n), 'bench', 1, 0, 0, UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP()
 			FROM (SELECT a.d + 10*b.d + 100*c.d + 1000*d.d + 10000*e.d + 100000*f.d AS n FROM %s a, %s b, %s c, %s d, %s e, %s f) AS t WHERE n < %d`,
 			digits, digits, digits, digits, digits, digits, rows),
 		`INSERT INTO mutexes SELECT lock_key FROM helix_locks`,

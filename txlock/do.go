@@ -16,13 +16,18 @@ import (
 // up to [WithMaxAttempts] times; then the error matches [ErrTxAborted]. fn must
 // return the errors of its statements, wrapped or not: after one that it
 // swallows, the server may have rolled back what came before, and what comes
-// after would be outside of any transaction.
+// after would be outside of any transaction ([ErrAbortIgnored], where the library
+// can tell). Nor must fn send what commits by itself, such as DDL, TRUNCATE or
+// LOCK TABLES: that ends the lock with the transaction.
+//
+// fn learns the epoch of its lock from [EpochFromContext], to write it into its
+// rows or hand it on as a fencing token.
 //
 // It fails with [ErrHeld] at once if a lease of key is active, with [ErrBusy] if
 // the lock did not come free in the server's innodb_lock_wait_timeout, with
 // [ErrCommitUnknown] if the connection was lost while COMMIT was under way, which
 // is never run again, and otherwise as [Locker.LockTx] does. After every error
-// but ErrCommitUnknown nothing was committed.
+// but ErrCommitUnknown and ErrAbortIgnored nothing was committed.
 //
 // It adds one statement to the transaction, and no commit.
 func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context, tx *sql.Tx) error, opts ...AcquireOption) error {
@@ -37,8 +42,17 @@ func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context
 		if err != nil {
 			return 0, err
 		}
-		return epoch, fn(ctx, tx)
+		return epoch, fn(context.WithValue(ctx, epochKey{}, epoch), tx)
 	})
+}
+
+type epochKey struct{}
+
+// EpochFromContext returns the epoch of the lock under which [Locker.Do] runs the
+// function that was given ctx, and whether there is one.
+func EpochFromContext(ctx context.Context) (int64, bool) {
+	epoch, ok := ctx.Value(epochKey{}).(int64)
+	return epoch, ok
 }
 
 // InTx runs one business transaction fenced by the lease: it begins a

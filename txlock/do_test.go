@@ -221,7 +221,7 @@ func TestWholeDoesNotRetryAnotherConnectionsLoss(t *testing.T) {
 func TestWholeNeverRetriesAnUnknownCommit(t *testing.T) {
 	for name, lost := range map[string]error{
 		"connection lost": mysql.ErrInvalidConn,
-		"unheard of":      &mysql.MySQLError{Number: 1180, Message: "Got error 28 - 'No space left on device' during COMMIT"},
+		"disk full":       &mysql.MySQLError{Number: 1180, Message: "Got error 28 - 'No space left on device' during COMMIT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachWhole(t, func(m *mocked, expect func(), run runner) {
@@ -278,6 +278,73 @@ func TestWholeReportsAFailedRollback(t *testing.T) {
 			m.Errorf("got %v", err)
 		}
 	})
+}
+
+// The function swallows an abort that the library told it of, and goes on.
+func TestWholeRefusesToCommitAnIgnoredAbort(t *testing.T) {
+	for name, returned := range map[string]error{"nil": nil, "another error": errBusiness} {
+		t.Run(name, func(t *testing.T) {
+			eachWhole(t, func(m *mocked, expect func(), run runner) {
+				expect()
+				txlocktest.ExpectLockTx(m.mock, "optional", txlocktest.Aborted())
+				m.expectUpdate()
+				m.mock.ExpectRollback()
+				err := run(m.Context(), func(ctx context.Context, tx *sql.Tx) error {
+					if err := m.LockTx(ctx, tx, "optional"); !errors.Is(err, txlock.ErrTxAborted) {
+						m.Errorf("got %v", err)
+					}
+					if err := update(ctx, tx); err != nil {
+						m.Error(err)
+					}
+					return returned
+				})
+				if !errors.Is(err, txlock.ErrAbortIgnored) || txlock.IsRetryable(err) || returned != nil && !errors.Is(err, returned) {
+					m.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+// An error that also says that some COMMIT is unknown is no reason to run again.
+func TestWholeDoesNotRetryWhatIsPartlyUnknown(t *testing.T) {
+	eachWhole(t, func(m *mocked, expect func(), run runner) {
+		expect()
+		m.mock.ExpectRollback()
+		both := errors.Join(&txlock.CommitUnknownError{Key: "other"}, txlock.ErrTxAborted)
+		if err := run(m.Context(), func(context.Context, *sql.Tx) error { return both }); !errors.Is(err, txlock.ErrCommitUnknown) {
+			m.Errorf("got %v", err)
+		}
+	})
+}
+
+// A pooled connection that has ended shows at BEGIN, when nothing was done yet.
+func TestWholeBeginsAgain(t *testing.T) {
+	eachWhole(t, func(m *mocked, expect func(), run runner) {
+		m.mock.ExpectBegin().WillReturnError(mysql.ErrInvalidConn)
+		expect()
+		m.mock.ExpectCommit()
+		if err := run(m.Context(), func(context.Context, *sql.Tx) error { return nil }); err != nil {
+			m.Error(err)
+		}
+	})
+}
+
+func TestEpochFromContext(t *testing.T) {
+	m := newMocked(t)
+	txlocktest.ExpectDo(m.mock, "k", txlocktest.Granted(42), nil)
+	err := m.Do(t.Context(), "k", func(ctx context.Context, _ *sql.Tx) error {
+		if epoch, ok := txlock.EpochFromContext(ctx); epoch != 42 || !ok {
+			t.Errorf("got %d, %t", epoch, ok)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, ok := txlock.EpochFromContext(t.Context()); ok {
+		t.Error("an epoch outside of Do")
+	}
 }
 
 func TestWholeCannotBegin(t *testing.T) {

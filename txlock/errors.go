@@ -26,8 +26,15 @@ var (
 	// written through the same *sql.Tx could be outside of any transaction.
 	ErrTxAborted = errors.New("txlock: transaction was aborted by the server")
 
-	// ErrCommitUnknown says that a COMMIT was sent and no answer came: see
-	// [CommitUnknownError].
+	// ErrAbortIgnored says that a function given to [Locker.Do] or [Lease.InTx] went
+	// on after a call of this library had told it ErrTxAborted. What it wrote before
+	// that is rolled back; what it wrote after may stand, each statement on its own.
+	// It is never retried: look for those rows, and let the function return its
+	// errors.
+	ErrAbortIgnored = errors.New("txlock: the function went on in an aborted transaction")
+
+	// ErrCommitUnknown says that a COMMIT was sent and its answer did not come, or
+	// does not say: see [CommitUnknownError].
 	ErrCommitUnknown = errors.New("txlock: outcome of COMMIT is unknown")
 
 	// ErrNotMigrated says that the tables of gox-helix are missing or incomplete in
@@ -79,8 +86,9 @@ func (e *LostError) Is(target error) bool { return target == ErrLost }
 // BusyError says that the server gave up waiting for the row of the key, which
 // another open transaction keeps locked. It matches [ErrBusy]. The server undid
 // the statement and nothing else: the transaction is open, without the lock,
-// and must not be committed as if it had it. (Under innodb_rollback_on_timeout,
-// which is off by default, the server has rolled all of it back.)
+// and must not be committed as if it had it. Where innodb_rollback_on_timeout is
+// set, which it is not by default, the server has rolled all of it back; so this
+// library sends nothing more in that transaction, and neither should you.
 type BusyError struct {
 	Key string
 	Err error // what the server said
@@ -97,15 +105,17 @@ func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 func (e *BusyError) Unwrap() error { return e.Err }
 
 // CommitUnknownError says that a COMMIT was sent and the connection was lost
-// before its answer: all of the transaction took effect, or nothing. It matches
-// [ErrCommitUnknown] and is never retried. Look for what only this transaction
-// wrote, in its own business rows or by the epoch, and decide. The lock needs no
-// repair: one of a transaction ends with it, and a lease expires.
+// before its answer, or the answer does not say: all of the transaction took
+// effect, or nothing. It matches [ErrCommitUnknown] and is never retried. Look for
+// business rows that only this transaction can have written, under the same lock,
+// and decide. (Do not look for the epoch: if this transaction was rolled back,
+// another may have got the same.) The lock needs no repair: one of a transaction
+// ends with it, and a lease expires.
 type CommitUnknownError struct {
 	Key   string
 	Owner string
 	Epoch int64 // the epoch the transaction ran under
-	Err   error // what ended the connection
+	Err   error // what the driver said
 }
 
 func (e *CommitUnknownError) Error() string {
@@ -115,7 +125,7 @@ func (e *CommitUnknownError) Error() string {
 // Is matches [ErrCommitUnknown].
 func (e *CommitUnknownError) Is(target error) bool { return target == ErrCommitUnknown }
 
-// Unwrap returns what ended the connection.
+// Unwrap returns what the driver said.
 func (e *CommitUnknownError) Unwrap() error { return e.Err }
 
 // InvalidError refuses a call before anything was sent to the server: no

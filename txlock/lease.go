@@ -11,13 +11,14 @@ import (
 )
 
 // Lease is one holding of a key, from its acquisition until it is released, lost
-// or taken over. Its identity is (key, owner, epoch); the server alone knows
-// whether it still stands. It is safe for use by many goroutines.
+// or taken over. The server alone knows whether it still stands. One that was
+// acquired in a transaction that then rolled back never was: everything done with
+// it fails with [ErrLost]. It is safe for use by many goroutines.
 type Lease struct {
 	locker *Locker
 	key    string
-	owner  string
 	epoch  int64
+	id     int64 // tells it from a lease whose rollback gave it this epoch
 	ttl    time.Duration
 
 	mu       sync.Mutex
@@ -28,7 +29,7 @@ type Lease struct {
 func (le *Lease) Key() string { return le.key }
 
 // Owner returns who holds it.
-func (le *Lease) Owner() string { return le.owner }
+func (le *Lease) Owner() string { return le.locker.owner }
 
 // Epoch returns the fencing token: greater than that of every earlier
 // acquisition of the key.
@@ -66,20 +67,43 @@ func (le *Lease) extend(asked time.Time) {
 // It fails with [ErrLost] if the lease is no longer the key's newest or was
 // released; nothing is changed then, but the row stays locked until tx ends, so
 // roll back soon. Further errors are those of [Locker.AcquireTx]. It is one
-// statement.
+// statement, or two if the first had to wait for the row for more than half the
+// TTL.
 func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) error {
+	_, err := le.renew(ctx, tx)
+	return err
+}
+
+// renew returns when the statement that renewed was sent. The server counts the
+// TTL from the statement's start, also when it then waited for the row; so if that
+// took long it is sent once more, now that the row is ours.
+func (le *Lease) renew(ctx context.Context, tx *sql.Tx) (asked time.Time, err error) {
 	q, err := le.locker.in(tx, "renew", le.key)
 	if err != nil {
-		return err
+		return asked, err
 	}
-	n, err := q.RenewLock(ctx, lockdb.RenewLockParams{
-		TtlMicros: le.ttl.Microseconds(),
-		LockKey:   []byte(le.key),
-		OwnerID:   []byte(le.owner),
-		Epoch:     le.epoch,
-	})
-	return le.answer(tx, "renew", n, err)
+	for range 2 {
+		asked = time.Now()
+		n, err := q.RenewLock(ctx, lockdb.RenewLockParams{
+			TtlMicros: le.ttl.Microseconds(),
+			KeyHex:    lockdb.Hex(le.key),
+			OwnerHex:  lockdb.Hex(le.Owner()),
+			Epoch:     le.epoch,
+			LeaseID:   le.id,
+		})
+		if err := le.answer(tx, "renew", n, err); err != nil {
+			return asked, err
+		}
+		if !le.waited(asked) {
+			break
+		}
+	}
+	return asked, nil
 }
+
+// waited reports whether a statement that was sent at asked took so long that the
+// expiry it set is near, or past.
+func (le *Lease) waited(asked time.Time) bool { return time.Since(asked) > le.ttl/2 }
 
 // VerifyTx is the fence: it succeeds only if the lease is still the key's newest
 // and not released, and keeps it so until tx ends, since whoever would take it
@@ -88,7 +112,10 @@ func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) error {
 // taken over still fences. If tx is rolled back, nothing stays.
 //
 // It keeps other leases out, not other transactions of this one: what must not
-// run beside itself wants a lock as well ([Locker.LockTx], or a row of its own).
+// run beside itself wants a lock of another key as well ([Locker.LockTx]).
+//
+// On a server that takes no writes, a replica for one, the shared fence may say
+// yes to a lease that is lost on the primary; the writes of tx then fail.
 //
 // Verify before the first read of tx: under REPEATABLE READ what it read before
 // is older than the fence. It takes a shared lock on the key's row, so that many
@@ -104,12 +131,12 @@ func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	key, owner := []byte(le.key), []byte(le.owner)
+	p := lockdb.VerifyLockParams{KeyHex: lockdb.Hex(le.key), OwnerHex: lockdb.Hex(le.Owner()), Epoch: le.epoch, LeaseID: le.id}
 	if le.locker.multiWriter {
-		n, err := q.FenceLock(ctx, lockdb.FenceLockParams{LockKey: key, OwnerID: owner, Epoch: le.epoch})
+		n, err := q.FenceLock(ctx, lockdb.FenceLockParams(p))
 		return le.answer(tx, "verify", n, err)
 	}
-	_, err = q.VerifyLock(ctx, lockdb.VerifyLockParams{LockKey: key, OwnerID: owner, Epoch: le.epoch})
+	_, err = q.VerifyLock(ctx, p)
 	if errors.Is(err, sql.ErrNoRows) {
 		return le.lost()
 	}
@@ -133,9 +160,10 @@ func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	n, err := q.ReleaseLock(ctx, lockdb.ReleaseLockParams{
-		LockKey: []byte(le.key),
-		OwnerID: []byte(le.owner),
-		Epoch:   le.epoch,
+		KeyHex:   lockdb.Hex(le.key),
+		OwnerHex: lockdb.Hex(le.Owner()),
+		Epoch:    le.epoch,
+		LeaseID:  le.id,
 	})
 	return le.answer(tx, "release", n, err)
 }
@@ -143,12 +171,13 @@ func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) error {
 // Renew does what [Lease.RenewTx] does, in a short transaction of its own, and
 // moves [Lease.Deadline]. A transaction that the server aborts is run again (see
 // [WithMaxAttempts]). After [ErrCommitUnknown] it may simply be called again. It
-// is three round trips.
+// waits for transactions of this lease that are open, since they have the row
+// locked: inside one, use RenewTx. It is three round trips.
 func (le *Lease) Renew(ctx context.Context) error {
 	var asked time.Time
-	err := le.run(ctx, "renew", func(tx *sql.Tx) error {
-		asked = time.Now()
-		return le.RenewTx(ctx, tx)
+	err := le.run(ctx, "renew", func(tx *sql.Tx) (err error) {
+		asked, err = le.renew(ctx, tx)
+		return err
 	})
 	if err == nil {
 		le.extend(asked)
@@ -183,5 +212,5 @@ func (le *Lease) answer(tx *sql.Tx, op string, n int64, err error) error {
 }
 
 func (le *Lease) lost() error {
-	return &LostError{Key: le.key, Owner: le.owner, Epoch: le.epoch}
+	return &LostError{Key: le.key, Owner: le.Owner(), Epoch: le.epoch}
 }

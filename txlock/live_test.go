@@ -42,6 +42,16 @@ func newLive(t *testing.T, s *servertest.Instance, configure ...func(*mysql.Conf
 	return l
 }
 
+// alone is a test like l in a database that no other test sees.
+func (l *live) alone() *live {
+	l.Helper()
+	name := l.server.EmptyDatabase(l.T)
+	if out, err := l.server.Migrate(l.Context(), name); err != nil {
+		l.Fatalf("%v\n%s", err, out)
+	}
+	return newLive(l.T, l.server, func(c *mysql.Config) { c.DBName = name })
+}
+
 // locker is a further Locker, of another owner unless opts say otherwise.
 func (l *live) locker(db *sql.DB, opts ...txlock.Option) *txlock.Locker {
 	l.Helper()

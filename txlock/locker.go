@@ -127,19 +127,23 @@ func (l *Locker) in(tx *sql.Tx, op, key string) (*lockdb.Queries, error) {
 		return nil, ErrClosed
 	case tx == nil:
 		return nil, invalidNil("*sql.Tx", "begin a transaction first")
-	case l.aborted.has(tx):
-		return nil, fmt.Errorf("txlock: %s %q: %w: it ended at an earlier call: roll back and run it again from its start", op, key, ErrTxAborted)
+	}
+	if cause := l.aborted.cause(tx); cause != nil {
+		return nil, fmt.Errorf("txlock: %s %q: not sent, because of what an earlier call said of this transaction: %w: roll back and run it again from its start", op, key, cause)
 	}
 	return l.queries.Load().WithTx(tx), nil
 }
 
-// failed explains the failure of a statement in tx, and remembers the
-// transaction if the server has rolled it back.
+// failed explains the failure of a statement in tx, and remembers the transaction
+// if the server has rolled it back, or may have.
 func (l *Locker) failed(tx *sql.Tx, op, key string, err error) error {
-	if isConflict(err) {
-		l.aborted.add(tx)
+	err = statementError(op, key, err)
+	for _, cause := range []error{ErrTxAborted, ErrBusy} {
+		if errors.Is(err, cause) {
+			l.aborted.add(tx, cause)
+		}
 	}
-	return statementError(op, key, err)
+	return err
 }
 
 func invalidNil(what, next string) error {

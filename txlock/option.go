@@ -116,15 +116,16 @@ type acquisition struct {
 	reclaim bool
 }
 
-// TTL sets the time to live of this lease, from [MinTTL] to [MaxTTL], counted by
-// the server from each acquisition and renewal.
+// TTL sets the time to live of this lease, from [MinTTL] to [MaxTTL], counted on
+// the server's clock from each acquisition and renewal, to the microsecond.
 func TTL(ttl time.Duration) AcquireOption {
 	return func(a *acquisition) { a.ttl, a.ttlSet = ttl, true }
 }
 
 // Reclaim also takes a lease that this Locker's own owner holds, so that a
 // restarted worker with a stable name ([WithOwner]) need not wait out its own
-// TTL. The older lease is thereby lost.
+// TTL. The older lease is thereby lost, also where another goroutine of this
+// process has it.
 func Reclaim() AcquireOption {
 	return func(a *acquisition) { a.reclaim = true }
 }

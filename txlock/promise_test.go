@@ -53,6 +53,7 @@ func TestEpochsRise(t *testing.T) {
 // A fresh row starts above the floor of its shard, which a purge has raised.
 func TestFreshKeyStartsAboveTheFloor(t *testing.T) {
 	onServers(t, func(l *live) {
+		l = l.alone()
 		l.exec(`UPDATE helix_lock_floor SET floor_epoch = 1000 + floor_epoch WHERE shard = CRC32(?) % 256`, l.key)
 		if e := l.try(l.Locker).Epoch(); e <= 1000 {
 			l.Errorf("epoch %d, floor is at least 1000", e)
@@ -340,6 +341,74 @@ func (l *live) inTx(fn func(tx *sql.Tx) error) error {
 	return err
 }
 
+// A lease that was acquired in a transaction that rolled back never was, also
+// when the next one of the same owner is given its epoch again.
+func TestRolledBackLeaseIsNoLease(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx := l.Context()
+		tx := l.begin()
+		ghost, err := l.AcquireTx(ctx, tx, l.key)
+		l.must(err)
+		l.must(tx.Rollback())
+		lease := l.try(l.Locker)
+		if lease.Epoch() != ghost.Epoch() {
+			l.Fatalf("epochs %d and %d: this test wants them equal", ghost.Epoch(), lease.Epoch())
+		}
+		l.wants(ghost.Renew(ctx), txlock.ErrLost)
+		l.wants(ghost.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrLost)
+		l.wants(ghost.Release(ctx), txlock.ErrLost)
+		l.must(lease.Renew(ctx))
+		l.must(lease.Release(ctx))
+	})
+}
+
+// The server counts a TTL from the start of the statement, also of one that then
+// waits for the row: what was waited for must not come out of the lease.
+func TestWaitingDoesNotUseUpTheLease(t *testing.T) {
+	const ttl = 50 * time.Millisecond
+	lasts := func(l *live) int64 {
+		l.Helper()
+		var micros int64
+		l.must(l.db.QueryRowContext(l.Context(), `SELECT TIMESTAMPDIFF(MICROSECOND, acquired_at, expires_at) FROM helix_locks WHERE lock_key = ?`, l.key).Scan(&micros))
+		return micros
+	}
+	t.Run("acquire", func(t *testing.T) {
+		onServers(t, func(l *live) {
+			tx := l.begin()
+			l.must(l.LockTx(l.Context(), tx, l.key))
+			locker := l.locker(l.db)
+			l.must(l.waits(func() error {
+				_, err := locker.TryAcquire(l.Context(), l.key, txlock.TTL(ttl))
+				return err
+			}, func() {
+				<-time.After(ttl)
+				l.must(tx.Commit())
+			}))
+			if micros := lasts(l); micros < (2 * ttl).Microseconds() {
+				l.Errorf("the lease ends %dµs after its statement was sent, having waited for %v", micros, ttl)
+			}
+		})
+	})
+	t.Run("renew", func(t *testing.T) {
+		onServers(t, func(l *live) {
+			lease := l.try(l.Locker, txlock.TTL(ttl))
+			tx := l.begin()
+			l.must(lease.VerifyTx(l.Context(), tx)) // the holder's own fence is in the way
+			before := lease.Deadline()
+			l.must(l.waits(func() error { return lease.Renew(l.Context()) }, func() {
+				<-time.After(2 * ttl)
+				l.must(tx.Commit())
+			}))
+			if d := lease.Deadline().Sub(before); d < 2*ttl {
+				l.Errorf("the deadline moved by %v", d)
+			}
+			if micros := lasts(l); micros < (2 * ttl).Microseconds() {
+				l.Errorf("the lease ends %dµs after it was acquired, having waited for %v", micros, 2*ttl)
+			}
+		})
+	})
+}
+
 // An expired lease that nobody took over is renewed, verified and released: an
 // unchanged epoch proves that nobody else held it.
 func TestExpiredButNotTakenOver(t *testing.T) {
@@ -400,6 +469,19 @@ func TestHeld(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An expiry so far away that its distance is no time.Duration.
+func TestHeldForCenturies(t *testing.T) {
+	onServers(t, func(l *live) {
+		l.try(l.Locker)
+		l.exec(`UPDATE helix_locks SET expires_at = '9999-12-31 23:59:59' WHERE lock_key = ?`, l.key)
+		_, err := l.locker(l.db).TryAcquire(l.Context(), l.key)
+		var held *txlock.HeldError
+		if !errors.As(err, &held) || held.RetryAfter < 100*365*24*time.Hour {
+			l.Errorf("got %v", err)
+		}
+	})
 }
 
 // A lock for the length of a transaction: rivals wait for its end, COMMIT or

@@ -23,7 +23,7 @@ import (
 // and for [ErrCommitUnknown] and a bare lost connection, where the transaction
 // may have been committed.
 func IsRetryable(err error) bool {
-	if errors.Is(err, ErrCommitUnknown) {
+	if errors.Is(err, ErrCommitUnknown) || errors.Is(err, ErrAbortIgnored) {
 		return false
 	}
 	return errors.Is(err, ErrTxAborted) || isConflict(err)
@@ -37,11 +37,14 @@ const (
 	erNoSuchTable          = 1146
 	erErrorDuringCommit    = 1180
 	erLockWaitTimeout      = 1205
+	erLockTableFull        = 1206 // too many row locks: rolls back as a deadlock does
 	erLockDeadlock         = 1213
 	erOptionPrevents       = 1290 // --read-only, --super-read-only
 	erReadOnlyTransaction  = 1792
 	erReadOnlyMode         = 1836
 	erConnectionKilled     = 1927 // MariaDB
+	erServerGone           = 2006 // from a proxy, for its own connection to the server
+	erServerLost           = 2013 // likewise
 	erRunHook              = 3100 // Group Replication refused before the commit
 	erRollbackDuringCommit = 3101 // Group Replication: certification failed
 	erSessionWasKilled     = 3169 // MySQL
@@ -57,10 +60,10 @@ func isConflict(err error) bool {
 		return false
 	}
 	switch e.Number {
-	case erLockDeadlock, erCheckRead, erRunHook, erRollbackDuringCommit:
+	case erLockDeadlock, erCheckRead, erLockTableFull, erRunHook, erRollbackDuringCommit:
 		return true
 	case erErrorDuringCommit: // Galera: "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT"
-		return strings.Contains(e.Message, "149")
+		return strings.HasPrefix(e.Message, "Got error 149 ")
 	}
 	return false
 }
@@ -71,7 +74,7 @@ func isConnectionLost(err error) bool {
 	var e *mysql.MySQLError
 	if errors.As(err, &e) {
 		switch e.Number {
-		case erShutdown, erConnectionKilled, erSessionWasKilled, erInteractionTimeout:
+		case erShutdown, erServerGone, erServerLost, erConnectionKilled, erSessionWasKilled, erInteractionTimeout:
 			return true
 		}
 		return false
@@ -125,4 +128,4 @@ func prepareError(err error) error {
 }
 
 // migrateHint names the command that creates what is missing.
-const migrateHint = "create its tables with `goose -dir migrations -table helix_goose_db_version mysql \"$DSN\" up`"
+const migrateHint = `create its tables: goose -dir "$(go list -m -f '{{.Dir}}' github.com/gox-helix/gox-helix)/migrations" -table helix_goose_db_version mysql "$DSN" up`

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,11 +20,16 @@ import (
 )
 
 // operations are all that can be done in a caller's transaction, in an order in
-// which each succeeds on a free key.
-func (l *live) operations(tx *sql.Tx) []operation {
+// which each succeeds on a free key. multi is for what multi-writer clusters need.
+func (l *live) operations(tx *sql.Tx, multi *txlock.Locker) []operation {
 	ctx := l.Context()
-	var lease *txlock.Lease
+	var lease, written *txlock.Lease
 	return []operation{
+		{"AcquireTx, multi-writer", func() (err error) {
+			written, err = multi.AcquireTx(ctx, tx, l.key+"/multi", txlock.Reclaim())
+			return err
+		}},
+		{"VerifyTx, multi-writer", func() error { return written.VerifyTx(ctx, tx) }},
 		{"AcquireTx", func() (err error) { lease, err = l.AcquireTx(ctx, tx, l.key, txlock.TTL(long)); return err }},
 		{"RenewTx", func() error { return lease.RenewTx(ctx, tx) }},
 		{"VerifyTx", func() error { return lease.VerifyTx(ctx, tx) }},
@@ -80,8 +86,18 @@ func TestDSNMatrix(t *testing.T) {
 		for _, mode := range []string{"''", "'ANSI'", "'TRADITIONAL'", "'NO_BACKSLASH_ESCAPES'", "'PAD_CHAR_TO_FULL_LENGTH,NO_UNSIGNED_SUBTRACTION'", "'HIGH_NOT_PRECEDENCE,IGNORE_SPACE,PIPES_AS_CONCAT'"} {
 			l.lifeUnder("sql_mode="+mode, param("sql_mode", mode).configure)
 		}
+		for _, limit := range []string{"0", "1"} {
+			l.lifeUnder("sql_select_limit="+limit, param("sql_select_limit", limit).configure)
+		}
 		if l.server.Engine == testserver.MariaDB {
-			l.lifeUnder("SIMULTANEOUS_ASSIGNMENT", param("sql_mode", "'SIMULTANEOUS_ASSIGNMENT'").configure)
+			for _, mode := range []string{"'SIMULTANEOUS_ASSIGNMENT'", "'ORACLE'"} {
+				l.lifeUnder("sql_mode="+mode, param("sql_mode", mode).configure)
+			}
+		}
+		// Sessions that read literals in one character set and compare in another.
+		l.key += "é\xff日"
+		for _, collation := range []string{"latin1_swedish_ci", "utf8mb3_general_ci", "ascii_bin", "ucs2_general_ci", "utf16_general_ci", "utf32_general_ci", "sjis_japanese_ci", "gbk_chinese_ci"} {
+			l.lifeUnder("collation_connection="+collation, param("collation_connection", collation).configure)
 		}
 	})
 }
@@ -93,7 +109,7 @@ func (l *live) lifeUnder(name string, configure func(*mysql.Config)) {
 	defer func() { l.must(db.Close()) }()
 	for _, prepared := range []bool{false, true} {
 		ctx := l.Context()
-		holder, rival := l.locker(db), l.locker(db)
+		holder, rival := l.locker(db), l.locker(db, txlock.WithMultiWriter())
 		if prepared {
 			l.must(holder.Prepare(ctx))
 			l.must(rival.Prepare(ctx))
@@ -131,7 +147,9 @@ func (l *live) lifeUnder(name string, configure func(*mysql.Config)) {
 		next, err := rival.TryAcquire(ctx, l.key)
 		check("takeover", err, nil)
 		check("fence after takeover", lease.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrLost)
+		check("written fence", next.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), nil)
 		check("release after takeover", next.Release(ctx), nil)
+		check("late written fence", next.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrLost)
 	}
 }
 
@@ -189,14 +207,14 @@ func TestTheCallersSessionIsUntouched(t *testing.T) {
 		l.must(err)
 		l.bump(tx)
 		before := l.variables(tx)
-		for _, op := range l.operations(tx) {
+		for _, op := range l.operations(tx, l.locker(l.db, txlock.WithMultiWriter())) {
 			l.must(op.run())
 			if n := l.text(tx, `SELECT @@warning_count`); n != "0" {
 				l.Errorf("%s leaves %s warnings", op.name, n)
 			}
 			after := l.variables(tx)
 			for name := range maps.Keys(after) {
-				acquires := op.name == "AcquireTx" || op.name == "LockTx"
+				acquires := strings.HasPrefix(op.name, "AcquireTx") || op.name == "LockTx"
 				if slices.Contains(volatile, name) || acquires && (name == "last_insert_id" || name == "identity") {
 					continue
 				}
@@ -290,12 +308,14 @@ func TestOneStatementAnOperation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
 				l := newLive(t, s, func(c *mysql.Config) { c.InterpolateParams = mode.interpolate })
+				multi := l.locker(l.db, txlock.WithMultiWriter())
 				if mode.prepare {
 					l.must(l.Prepare(t.Context()))
+					l.must(multi.Prepare(t.Context()))
 				}
 				l.db.SetMaxOpenConns(1)
 				for round := range 4 { // a fresh key, one that is there, one that the Locker knows; all that is refused
-					operations := l.operations
+					operations := func(tx *sql.Tx) []operation { return l.operations(tx, multi) }
 					if round == 3 {
 						operations = l.refusals(mode.prepare)
 					}

@@ -28,6 +28,9 @@ func TestServerErrors(t *testing.T) {
 	}{
 		"deadlock":              {errDeadlock, txlock.ErrTxAborted, true, "from its start"},
 		"snapshot isolation":    {errCheckRead, txlock.ErrTxAborted, true, "from its start"},
+		"too many row locks":    {number(1206, "The total number of locks exceeds the lock table size"), txlock.ErrTxAborted, true, "from its start"},
+		"lost behind a proxy":   {number(2013, "Lost connection to MySQL server during query"), txlock.ErrTxAborted, true, "from its start"},
+		"gone behind a proxy":   {number(2006, "MySQL server has gone away"), txlock.ErrTxAborted, true, "from its start"},
 		"shutdown":              {number(1053, "Server shutdown in progress"), txlock.ErrTxAborted, true, "from its start"},
 		"killed, MariaDB":       {number(1927, "Connection was killed"), txlock.ErrTxAborted, true, "from its start"},
 		"killed, MySQL":         {number(3169, "Session was killed"), txlock.ErrTxAborted, true, "from its start"},
@@ -111,6 +114,27 @@ func TestNothingIsSentAfterAnAbort(t *testing.T) {
 		t.Errorf("another transaction: %v", err)
 	}
 	runtime.KeepAlive(tx)
+}
+
+// A lock wait that timed out may have taken the transaction with it
+// (innodb_rollback_on_timeout): nothing more is locked there, but what to do with
+// the rest is the caller's to say.
+func TestNothingIsLockedAfterATimeout(t *testing.T) {
+	m := newMocked(t)
+	txlocktest.ExpectDo(m.mock, "k", txlocktest.Granted(1), func() {
+		txlocktest.ExpectLockTx(m.mock, "optional", txlocktest.Busy())
+	})
+	err := m.Do(t.Context(), "k", func(ctx context.Context, tx *sql.Tx) error {
+		for range 2 {
+			if err := m.LockTx(ctx, tx, "optional"); !errors.Is(err, txlock.ErrBusy) || txlock.IsRetryable(err) {
+				t.Errorf("got %v", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMissingFloorRowSaysSo(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // job names what a transaction of our own is for.
@@ -22,7 +24,7 @@ func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, e
 	for attempt := 1; ; attempt++ {
 		err := l.runOnce(ctx, j, body)
 		switch {
-		case err == nil, !errors.Is(err, ErrTxAborted):
+		case err == nil, !IsRetryable(err):
 			return err
 		case attempt >= l.attempts:
 			return fmt.Errorf("txlock: %s %q: gave up after %d attempts: %w", j.op, j.key, attempt, err)
@@ -38,7 +40,10 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 		return ErrClosed
 	}
 	tx, err := l.db.BeginTx(ctx, j.txOptions)
-	if err != nil {
+	switch {
+	case errors.Is(err, mysql.ErrInvalidConn): // a pooled connection that has ended meanwhile
+		return fmt.Errorf("txlock: %s %q: at BEGIN: %w: %w", j.op, j.key, ErrTxAborted, err)
+	case err != nil:
 		return fmt.Errorf("txlock: %s %q: nothing was done, no transaction could be begun: %w", j.op, j.key, err)
 	}
 	ended := false
@@ -50,6 +55,9 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 
 	epoch, err := body(tx)
 	ended = true
+	if errors.Is(l.aborted.cause(tx), ErrTxAborted) && !errors.Is(err, ErrTxAborted) {
+		err = errors.Join(err, fmt.Errorf("txlock: %s %q: %w", j.op, j.key, ErrAbortIgnored))
+	}
 	if err != nil {
 		return j.bodyError(err, tx.Rollback())
 	}
@@ -59,7 +67,7 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 // bodyError makes the error of a transaction that was rolled back because of err.
 func (j job) bodyError(err, rollbackErr error) error {
 	lost := isConnectionLost(rollbackErr)
-	known := errors.Is(err, ErrTxAborted) || errors.Is(err, ErrCommitUnknown) || isContextEnd(err)
+	known := errors.Is(err, ErrTxAborted) || errors.Is(err, ErrAbortIgnored) || errors.Is(err, ErrCommitUnknown) || isContextEnd(err)
 	if !known && (isConflict(err) || lost && isConnectionLost(err)) { // in a statement of the caller
 		err = fmt.Errorf("txlock: %s %q: %w: %w", j.op, j.key, ErrTxAborted, err)
 	}
@@ -78,7 +86,7 @@ func (j job) commitError(ctx context.Context, err error, owner string, epoch int
 	case isConflict(err), errors.Is(err, driver.ErrBadConn): // the driver's word for: nothing was sent
 		return fmt.Errorf("txlock: %s %q: at COMMIT: %w: %w", j.op, j.key, ErrTxAborted, err)
 	case errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil:
-		return fmt.Errorf("txlock: %s %q: rolled back: %w", j.op, j.key, ctx.Err())
+		return fmt.Errorf("txlock: %s %q: rolled back, unless the function itself committed: %w", j.op, j.key, ctx.Err())
 	case isContextEnd(err):
 		return fmt.Errorf("txlock: %s %q: rolled back: %w", j.op, j.key, err)
 	case errors.Is(err, sql.ErrTxDone):

@@ -1,13 +1,11 @@
 package txlocktest
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"math"
-	"reflect"
 	"regexp"
 	"strings"
 
@@ -27,41 +25,41 @@ type statement struct {
 
 // What a recorded statement is given, and known by among its arguments.
 var placeholder = struct {
-	key    []byte
+	key    string
 	status int64
-}{[]byte("txlocktest key"), math.MinInt64}
+}{lockdb.Hex("txlocktest key"), math.MinInt64}
 
 func acquireStatement(key string, status int64) statement {
 	return record(key, status, func(q *lockdb.Queries) error {
-		_, err := q.AcquireLock(context.Background(), lockdb.AcquireLockParams{LockKey: placeholder.key, Status: placeholder.status})
+		_, err := q.AcquireLock(context.Background(), lockdb.AcquireLockParams{KeyHex: placeholder.key, Status: placeholder.status})
 		return err
 	})
 }
 
 func renewStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.RenewLock(context.Background(), lockdb.RenewLockParams{LockKey: placeholder.key})
+		_, err := q.RenewLock(context.Background(), lockdb.RenewLockParams{KeyHex: placeholder.key})
 		return err
 	})
 }
 
 func verifyStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.VerifyLock(context.Background(), lockdb.VerifyLockParams{LockKey: placeholder.key})
+		_, err := q.VerifyLock(context.Background(), lockdb.VerifyLockParams{KeyHex: placeholder.key})
 		return err
 	})
 }
 
 func fenceStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.FenceLock(context.Background(), lockdb.FenceLockParams{LockKey: placeholder.key})
+		_, err := q.FenceLock(context.Background(), lockdb.FenceLockParams{KeyHex: placeholder.key})
 		return err
 	})
 }
 
 func releaseStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.ReleaseLock(context.Background(), lockdb.ReleaseLockParams{LockKey: placeholder.key})
+		_, err := q.ReleaseLock(context.Background(), lockdb.ReleaseLockParams{KeyHex: placeholder.key})
 		return err
 	})
 }
@@ -74,9 +72,9 @@ func record(key string, status int64, send func(q *lockdb.Queries) error) statem
 	s := statement{name: namePrefix(r.query)}
 	for _, arg := range r.args {
 		switch {
-		case reflect.DeepEqual(arg, placeholder.key):
-			s.args = append(s.args, keyArgument(key))
-		case reflect.DeepEqual(arg, placeholder.status):
+		case arg == any(placeholder.key):
+			s.args = append(s.args, lockdb.Hex(key))
+		case arg == any(placeholder.status):
 			s.args = append(s.args, status)
 		default:
 			s.args = append(s.args, sqlmock.AnyArg())
@@ -114,19 +112,6 @@ func (s statement) pattern() string { return "^" + regexp.QuoteMeta(s.name) }
 func namePrefix(query string) string {
 	line, _, _ := strings.Cut(query, "\n")
 	return line[:strings.LastIndexByte(line, ':')+1]
-}
-
-// keyArgument matches a key, however the driver is handed it.
-type keyArgument string
-
-func (k keyArgument) Match(v driver.Value) bool {
-	switch v := v.(type) {
-	case []byte:
-		return bytes.Equal(v, []byte(k))
-	case string:
-		return v == string(k)
-	}
-	return false
 }
 
 // recorder is a database that notes what it is sent and answers nothing.
