@@ -51,7 +51,7 @@ func (p *protected) claim(ctx context.Context, chunk int) (claim, error) {
 	}
 
 	var done bool
-	err = lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		done, err = chunkDone(ctx, tx, chunk)
 		return err
 	})
@@ -152,7 +152,9 @@ func (c *leasedChunk) finish(ctx context.Context) error {
 	if err != nil {
 		return asLost(err)
 	}
-	return asLost(c.lease.Release(ctx))
+	// Called again after an unknown COMMIT that did happen, it finds the lease lost:
+	// then it is over, which is what was wanted.
+	return asLost(c.settled(func() error { return c.lease.Release(ctx) }))
 }
 
 // settled calls f again while the connection was lost in the middle of its

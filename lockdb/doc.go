@@ -9,8 +9,13 @@
 //     functions read the one start time of the statement, and NOW(6) lends only
 //     its fraction, so the session's time zone does not matter. No time of the
 //     client is ever sent, only durations.
+//   - Keys and owners travel as hex, and UNHEX gives binary strings: see [Hex].
+//     CONVERT is for sessions that compare in UTF-16 or UTF-32, and UPPER only
+//     tells sqlc that the parameter is a string.
+//   - A lease is known by key, owner, epoch and lease_id, a random number: where a
+//     transaction rolls back, the next acquisition gets its epoch again.
 //   - A key is free when its status is not 1, or its lease has expired, or its
-//     holder is reclaim_owner (empty, which no owner is, where nobody reclaims).
+//     holder is reclaim_hex (empty, which no owner is, where nobody reclaims).
 //   - The answer of the two acquiring statements comes back in the OK packet,
 //     through LAST_INSERT_ID(expr): above zero it is the epoch won; below zero
 //     the key is held, and the negation is one more than the microseconds its

@@ -29,8 +29,9 @@
 // # Promises
 //
 //  1. One holder. Committed acquisitions of a key have strictly increasing epochs,
-//     across release, expiry, takeover, retirement, purge and server restart. (It
-//     ends where the migrations are taken down: that drops the tables.)
+//     across release, expiry, takeover, retirement, purge and server restart, as
+//     far as the server keeps what it has committed: see Limits. (It ends where the
+//     migrations are taken down: that drops the tables.)
 //  2. Fenced writes. If a transaction verified a lease and committed, no
 //     acquisition of the key with a greater epoch committed before it.
 //  3. Atomic. A lock operation in the caller's transaction takes effect if and
@@ -47,13 +48,14 @@
 // # The protocol
 //
 // The table helix_locks has one row for each key, with its owner, epoch, status
-// (1 active, 0 inactive, 2 deletable) and expiry; helix_lock_floor has the highest
-// epoch ever purged from each of 256 shards.
+// (1 active, 0 inactive, 2 deletable), expiry, and a random number that tells its
+// lease from one that was rolled back; helix_lock_floor has the highest epoch ever
+// purged from each of 256 shards.
 //
 //	operation  succeeds when                                  effect
 //	acquire    no row, or status is not 1, or expired         epoch+1, owner, status 1, expiry = now + TTL
 //	  Reclaim  also when this owner holds it                  the same
-//	renew      key, owner and epoch match, status is 1        expiry = now + TTL
+//	renew      it is this lease's row, and status is 1        expiry = now + TTL
 //	verify     the same                                       a shared lock on the row until COMMIT
 //	           (WithMultiWriter)                              an update of the row
 //	release    the same                                       status 0
@@ -71,8 +73,8 @@
 //     has changed the epoch, so that the fence finds no row (promise 2).
 //   - A lock leaves status 0 behind: what excludes is the row lock, which ends with
 //     the transaction, however that ends.
-//   - Renew, verify and release look for key, owner and epoch, not for the expiry:
-//     as long as the epoch is unchanged nobody else has held the key.
+//   - Renew, verify and release look for the lease's row, not for its expiry: as
+//     long as the epoch is unchanged nobody else has held the key.
 //
 // # Lock first, then read
 //
@@ -94,7 +96,8 @@
 //	connection lost in a statement   ErrTxAborted                the same
 //	connection lost in COMMIT        ErrCommitUnknown            all or nothing: look for the rows; never retried
 //	                                 (CommitUnknownError)
-//	the context ends                 the context's error         nothing; the driver closes the connection, which rolls back
+//	the context ends                 the context's error         nothing of a statement under way: the driver closes the connection,
+//	                                                             which rolls back; before one was sent, the transaction is as it was
 //	the holder dies                  –                           a lock is free at once, a lease after its TTL
 //	the holder is paused past        ErrLost in its next fence   nothing of it is committed
 //	its TTL
@@ -105,14 +108,33 @@
 //
 // After ErrTxAborted the server has ended the transaction, but the *sql.Tx does
 // not know: a further statement through it would run in autocommit, and survive
-// Rollback. The library sends none there. It cannot see errors of the caller's
-// own statements: never go on after one of those that [IsRetryable].
+// Rollback. A Locker sends none where one of its own calls was told so, and Do and
+// InTx do not commit there ([ErrAbortIgnored]). It cannot see errors of the
+// caller's own statements, nor of another Locker's: never go on after one that
+// [IsRetryable].
 //
 // # Limits
 //
+// A lock protects against those who ask for it; only what is written in a fenced
+// transaction is protected against a holder that is late.
+//
 // An operation that waits for another transaction's row lock waits in the server,
-// up to its innodb_lock_wait_timeout, 50 seconds unless it is set. A lock protects
-// against those who ask for it; only what is written in a fenced transaction is
-// protected against a holder that is late. Where more than one server of a
-// cluster takes writes, use [WithMultiWriter].
+// up to its innodb_lock_wait_timeout, 50 seconds unless it is set. A readTimeout in
+// the DSN should be longer: one that is shorter looks like a lost connection, and
+// leaves the statement waiting in the server.
+//
+// What commits the transaction ends lock and fence with it, without a word: DDL,
+// TRUNCATE, LOCK TABLES, START TRANSACTION, SET autocommit. ROLLBACK TO a savepoint
+// undoes what was acquired after it; a fresh key is then free for others.
+//
+// Promises last as long as what was committed: after a failover to a replica that
+// had not received it, or a crash of a server that does not flush every COMMIT
+// (innodb_flush_log_at_trx_commit), epochs can come again. Everything must go to
+// the server that takes writes. Where more than one server of a cluster does, use
+// [WithMultiWriter]; also under XA on MariaDB, which drops shared locks at PREPARE.
+//
+// A trigger on helix_locks hides the answers of acquiring statements: they fail.
+//
+// The database user needs SELECT, INSERT and UPDATE on helix_locks, and SELECT on
+// helix_lock_floor.
 package txlock

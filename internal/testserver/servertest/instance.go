@@ -111,13 +111,10 @@ func (s *Instance) Migrate(ctx context.Context, database string, args ...string)
 }
 
 // Fresh starts another server of the same engine for this test alone, to kill
-// or to configure with args, and stops it when the test ends. A server that
-// TXLOCK_TEST_DSN names has no such other: the test is skipped.
+// or to configure with args, and stops it when the test ends. That is
+// a private one also where TXLOCK_TEST_DSN names another for the other tests.
 func (s *Instance) Fresh(tb testing.TB, args ...string) *Instance {
 	tb.Helper()
-	if !s.Ours() {
-		tb.Skipf("this test needs a server of its own, which %s rules out", testserver.DSNVariable)
-	}
 	o := options()
 	o.ServerArgs = append(o.ServerArgs, args...)
 	server, err := s.suite.start(s.Engine, o)
