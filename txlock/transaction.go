@@ -55,7 +55,7 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 
 	epoch, err := body(tx)
 	ended = true
-	if errors.Is(l.aborted.cause(tx), ErrTxAborted) && !errors.Is(err, ErrTxAborted) {
+	if errors.Is(l.aborted.cause(tx), ErrTxAborted) && !IsRetryable(err) {
 		err = errors.Join(err, fmt.Errorf("txlock: %s %q: %w", j.op, j.key, ErrAbortIgnored))
 	}
 	if err != nil {
