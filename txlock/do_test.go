@@ -183,7 +183,7 @@ func TestWholeStopsRetryingWhenTheContextEnds(t *testing.T) {
 			cancel()
 			return errDeadlock
 		})
-		if !errors.Is(err, context.Canceled) || !errors.Is(err, errDeadlock) {
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, errDeadlock) || strings.Contains(err.Error(), "rolling back said") {
 			m.Errorf("got %v", err)
 		}
 		m.awaitRollback()
@@ -265,6 +265,18 @@ func TestWholeIsRolledBackWhenTheContextEnds(t *testing.T) {
 			m.Errorf("got %v", err)
 		}
 		m.awaitRollback()
+	})
+}
+
+// The driver says so of a COMMIT on a connection that an ended context had closed.
+func TestWholeIsRolledBackWhenCommitWasCanceled(t *testing.T) {
+	eachWhole(t, func(m *mocked, expect func(), run runner) {
+		expect()
+		m.mock.ExpectCommit().WillReturnError(context.Canceled)
+		err := run(m.Context(), func(context.Context, *sql.Tx) error { return nil })
+		if !errors.Is(err, context.Canceled) || errors.Is(err, txlock.ErrCommitUnknown) || errors.Is(err, txlock.ErrTxAborted) {
+			m.Errorf("got %v", err)
+		}
 	})
 }
 

@@ -52,12 +52,15 @@ func TestIsolationLevels(t *testing.T) {
 				l.must(lease.RenewTx(ctx, tx))
 				l.must(lease.ReleaseTx(ctx, tx))
 				l.must(tx.Commit())
-				l.must(l.locker(l.db, txlock.WithTxOptions(*opts)).Do(ctx, l.key, func(ctx context.Context, tx *sql.Tx) error {
+				check := func(_ context.Context, tx *sql.Tx) error {
 					if got := l.isolation(tx); got != strings.ToUpper(level.String()) {
-						l.Errorf("Do began a transaction at %s, want %s", got, level)
+						l.Errorf("a transaction was begun at %s, want %s", got, level)
 					}
 					return nil
-				}))
+				}
+				configured := l.locker(l.db, txlock.WithTxOptions(*opts))
+				l.must(configured.Do(ctx, l.key, check))
+				l.must(l.try(configured).InTx(ctx, check))
 			})
 		})
 	}

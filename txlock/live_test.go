@@ -123,15 +123,15 @@ type row struct {
 	found         bool
 	owner         string
 	epoch, status int64
-	expires       string
+	times         string // expires_at, acquired_at, created_at, updated_at
 }
 
 func (l *live) row() row {
 	l.Helper()
 	r := row{found: true}
 	err := l.db.QueryRowContext(l.Context(),
-		`SELECT owner_id, epoch, status, CAST(expires_at AS CHAR) FROM helix_locks WHERE lock_key = ?`, l.key).
-		Scan(&r.owner, &r.epoch, &r.status, &r.expires)
+		`SELECT owner_id, epoch, status, CONCAT_WS(', ', expires_at, acquired_at, created_at, updated_at) FROM helix_locks WHERE lock_key = ?`, l.key).
+		Scan(&r.owner, &r.epoch, &r.status, &r.times)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}
 	}

@@ -13,9 +13,13 @@ func defaultOwner() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("txlock: no host name to make an owner of: name one with WithOwner: %w", err)
 	}
+	return ownerName(host), nil
+}
+
+func ownerName(host string) string {
 	const roomForRest = 64
 	if len(host) > MaxKeyBytes-roomForRest {
 		host = host[:MaxKeyBytes-roomForRest]
 	}
-	return fmt.Sprintf("%s:%d:%s", host, os.Getpid(), rand.Text()), nil
+	return fmt.Sprintf("%s:%d:%s", host, os.Getpid(), rand.Text())
 }

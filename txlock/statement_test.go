@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"github.com/DATA-DOG/go-sqlmock"
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/gox-helix/gox-helix/lockdb"
 	"github.com/gox-helix/gox-helix/txlock"
 	"github.com/gox-helix/gox-helix/txlock/txlocktest"
 )
@@ -35,6 +39,10 @@ func TestServerErrors(t *testing.T) {
 		"killed, MariaDB":       {number(1927, "Connection was killed"), txlock.ErrTxAborted, true, "from its start"},
 		"killed, MySQL":         {number(3169, "Session was killed"), txlock.ErrTxAborted, true, "from its start"},
 		"idle for too long":     {number(4031, "The client was disconnected"), txlock.ErrTxAborted, true, "from its start"},
+		"connection closed":     {io.EOF, txlock.ErrTxAborted, true, "from its start"},
+		"connection cut":        {io.ErrUnexpectedEOF, txlock.ErrTxAborted, true, "from its start"},
+		"connection reset":      {&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, txlock.ErrTxAborted, true, "from its start"},
+		"nothing was sent":      {driver.ErrBadConn, txlock.ErrTxAborted, true, "from its start"},
 		"connection lost":       {mysql.ErrInvalidConn, txlock.ErrTxAborted, true, "from its start"},
 		"lock wait timeout":     {number(1205, "Lock wait timeout exceeded"), txlock.ErrBusy, false, "try again later"},
 		"no wait":               {number(3572, "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set."), txlock.ErrBusy, false, "try again later"},
@@ -239,6 +247,47 @@ func TestPrepareFails(t *testing.T) {
 	txlocktest.ExpectDo(m.mock, "k", txlocktest.Granted(1), nil)
 	if err := m.Do(t.Context(), "k", func(context.Context, *sql.Tx) error { return nil }); err != nil {
 		t.Error(err)
+	}
+}
+
+// The deadline counts from before the statement was sent: the server may have
+// started the lease at once and answered late.
+func TestDeadlineCountsFromBeforeTheStatement(t *testing.T) {
+	const late, window = 200 * time.Millisecond, 54 * time.Minute
+	m := newMocked(t, txlock.WithTTL(time.Hour))
+	m.mock.ExpectBegin()
+	m.mock.ExpectExec("-- name: AcquireLock").WillDelayFor(late).WillReturnResult(sqlmock.NewResult(1, 1))
+	m.mock.ExpectCommit()
+	began := time.Now()
+	lease, err := m.TryAcquire(t.Context(), "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := lease.Deadline().Sub(began); d >= window+late {
+		t.Errorf("acquired: the deadline is %v away", d)
+	}
+	m.mock.ExpectBegin()
+	m.mock.ExpectExec("-- name: RenewLock").WillDelayFor(late).WillReturnResult(sqlmock.NewResult(0, 1))
+	m.mock.ExpectCommit()
+	began = time.Now()
+	if err := lease.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := lease.Deadline().Sub(began); d >= window+late {
+		t.Errorf("renewed: the deadline is %v away", d)
+	}
+}
+
+func TestCloseClosesWhatWasPrepared(t *testing.T) {
+	m := newMocked(t)
+	for range reflect.TypeFor[lockdb.Querier]().NumMethod() {
+		m.mock.ExpectPrepare("-- name: ").WillBeClosed()
+	}
+	if err := m.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

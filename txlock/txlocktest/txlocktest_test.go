@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -252,8 +253,28 @@ func TestGrantedNeedsAnEpoch(t *testing.T) {
 	b := newSetup(t, false)
 	tx := b.begin()
 	txlocktest.ExpectLockTx(b.mock, key, txlocktest.Granted(0))
-	if err := b.locker.LockTx(t.Context(), tx, key); err == nil {
-		t.Error("an epoch of 0 was granted")
+	if err := b.locker.LockTx(t.Context(), tx, key); err == nil || !strings.Contains(err.Error(), "txlocktest: Granted(0)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHeldForLessThanAMicrosecond(t *testing.T) {
+	b := newSetup(t, false)
+	tx := b.begin()
+	txlocktest.ExpectLockTx(b.mock, key, txlocktest.Held(0))
+	var held *txlock.HeldError
+	if err := b.locker.LockTx(t.Context(), tx, key); !errors.As(err, &held) || held.RetryAfter != time.Microsecond {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestQueryMatcherLeavesTheRestToTheOther(t *testing.T) {
+	matcher := txlocktest.QueryMatcher(sqlmock.QueryMatcherEqual)
+	if err := matcher.Match("^UPDATE", "UPDATE accounts"); err == nil {
+		t.Error("a test's own expectation was taken for a pattern")
+	}
+	if err := matcher.Match("^-- name: AcquireLock :", "-- name: ReleaseLock :execrows UPDATE"); err == nil {
+		t.Error("one statement was taken for another")
 	}
 }
 
