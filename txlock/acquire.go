@@ -150,7 +150,7 @@ func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, p lock
 	case err != nil:
 		return 0, l.failed(tx, op, key, err)
 	case answer == 0:
-		return 0, fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: %s", op, key, ErrNotMigrated, migrateHint)
+		return 0, fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again", op, key, ErrNotMigrated)
 	case affected == 2:
 		// A row was updated; one that was inserted may vanish with the transaction.
 		// Only the next statement's cost hangs on it.

@@ -89,15 +89,16 @@ func TestExpiryToTheMicrosecond(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {
 				ctx := l.Context()
-				locker := l.knowing(l.db)
-				if !known {
-					locker = l.locker(l.db)
-				}
+				knowing := l.knowing(l.db)
 				for expires, want := range map[string]time.Duration{
 					"2023-11-14 22:13:20.000000": 0, // 1700000000 in UTC
 					"2023-11-14 22:13:20.000001": time.Microsecond,
 					"2023-11-14 23:13:20.999999": time.Hour + 999999*time.Microsecond,
 				} {
+					locker := knowing
+					if !known {
+						locker = l.locker(l.db)
+					}
 					l.exec(`UPDATE helix_locks SET status = 1, owner_id = 'another', expires_at = ? WHERE lock_key = ?`, expires, l.key)
 					tx := l.begin()
 					_, err := tx.ExecContext(ctx, `SET timestamp = 1700000000`)

@@ -20,6 +20,10 @@ import (
 // can tell). Nor must fn send what commits by itself, such as DDL, TRUNCATE or
 // LOCK TABLES: that ends the lock with the transaction.
 //
+// Within fn, a further Do or TryAcquire of the same key waits for this one, and so
+// until the lock wait times out; in a pool of one connection every such call waits
+// until ctx ends. Use the forms that take tx.
+//
 // fn learns the epoch of its lock from [EpochFromContext], to write it into its
 // rows or hand it on as a fencing token.
 //
@@ -48,8 +52,8 @@ func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context
 
 type epochKey struct{}
 
-// EpochFromContext returns the epoch of the lock under which [Locker.Do] runs the
-// function that was given ctx, and whether there is one.
+// EpochFromContext returns the epoch of the lock or lease under which [Locker.Do] or
+// [Lease.InTx] runs the function that was given ctx, and whether there is one.
 func EpochFromContext(ctx context.Context) (int64, bool) {
 	epoch, ok := ctx.Value(epochKey{}).(int64)
 	return epoch, ok
@@ -69,6 +73,6 @@ func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.
 		if err := le.VerifyTx(ctx, tx); err != nil {
 			return le.epoch, err
 		}
-		return le.epoch, fn(ctx, tx)
+		return le.epoch, fn(context.WithValue(ctx, epochKey{}, le.epoch), tx)
 	})
 }

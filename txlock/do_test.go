@@ -168,7 +168,7 @@ func TestWholeGivesUpAfterMaxAttempts(t *testing.T) {
 			m.mock.ExpectRollback()
 		}
 		err := run(m.Context(), update)
-		if !errors.Is(err, txlock.ErrTxAborted) || !errors.Is(err, errDeadlock) || !txlock.IsRetryable(err) || !strings.Contains(err.Error(), "3 attempts") {
+		if !errors.Is(err, txlock.ErrTxAborted) || !errors.Is(err, errDeadlock) || !txlock.IsRetryable(err) || !strings.Contains(err.Error(), "attempt 3 was the last") {
 			m.Errorf("got %v", err)
 		}
 	})
@@ -343,17 +343,18 @@ func TestWholeBeginsAgain(t *testing.T) {
 }
 
 func TestEpochFromContext(t *testing.T) {
-	m := newMocked(t)
-	txlocktest.ExpectDo(m.mock, "k", txlocktest.Granted(42), nil)
-	err := m.Do(t.Context(), "k", func(ctx context.Context, _ *sql.Tx) error {
-		if epoch, ok := txlock.EpochFromContext(ctx); epoch != 42 || !ok {
-			t.Errorf("got %d, %t", epoch, ok)
+	eachWhole(t, func(m *mocked, expect func(), run runner) {
+		expect()
+		m.mock.ExpectCommit()
+		if err := run(m.Context(), func(ctx context.Context, _ *sql.Tx) error {
+			if epoch, ok := txlock.EpochFromContext(ctx); epoch != 5 || !ok {
+				m.Errorf("got %d, %t", epoch, ok)
+			}
+			return nil
+		}); err != nil {
+			m.Error(err)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Error(err)
-	}
 	if _, ok := txlock.EpochFromContext(t.Context()); ok {
 		t.Error("an epoch outside of Do")
 	}

@@ -98,9 +98,11 @@
 //	                                 (CommitUnknownError)
 //	the context ends                 the context's error         nothing of a statement under way: the driver closes the connection,
 //	                                                             which rolls back; before one was sent, the transaction is as it was
-//	the holder dies                  –                           a lock is free at once, a lease after its TTL
-//	the holder is paused past        ErrLost in its next fence   nothing of it is committed
-//	its TTL
+//	the holder dies                  –                           a lock is free once the server sees the connection end, a lease
+//	                                                             after its TTL
+//	the holder is paused past its    ErrLost in its next fence   nothing of what comes after
+//	TTL, between transactions
+//	the same, in a transaction       –                           others wait for that transaction, which may still commit
 //	the server is killed             as a lost connection        what was committed; epochs go on rising
 //	clocks differ, or jump           –                           a lease may be taken over early or late, and is then fenced
 //	the tables are missing           ErrNotMigrated              nothing; run goose up
@@ -122,6 +124,13 @@
 // up to its innodb_lock_wait_timeout, 50 seconds unless it is set. A readTimeout in
 // the DSN should be longer: one that is shorter looks like a lost connection, and
 // leaves the statement waiting in the server.
+//
+// The server frees what a dead process had locked when it sees the connection end:
+// at once if the process died, but after TCP keepalive or its wait_timeout (8 hours
+// by default) if the host or the network did.
+//
+// Rows stay, one for every key ever locked. Deleting them by hand makes the epochs
+// of their keys begin again.
 //
 // What commits the transaction ends lock and fence with it, without a word: DDL,
 // TRUNCATE, LOCK TABLES, START TRANSACTION, SET autocommit. ROLLBACK TO a savepoint

@@ -19,14 +19,15 @@ import (
 // A database without the tables, or with some of them: every operation says which
 // command creates them.
 func TestNotMigrated(t *testing.T) {
+	const goose = `/migrations" -table helix_goose_db_version mysql`
 	for name, c := range map[string]struct {
-		ddl  []string
-		says string
+		ddl        []string
+		says, cure string
 	}{
-		"nothing":      {nil, "doesn't exist"},
-		"only floor":   {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`}, "doesn't exist"},
-		"older table":  {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, `CREATE TABLE helix_locks (lock_key VARCHAR(255), status TINYINT)`}, "nknown column"},
-		"empty floors": {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, lockTable}, "no row"},
+		"nothing":      {nil, "doesn't exist", goose},
+		"only floor":   {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`}, "doesn't exist", goose},
+		"older table":  {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, `CREATE TABLE helix_locks (lock_key VARCHAR(255), status TINYINT)`}, "nknown column", goose},
+		"empty floors": {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, lockTable}, "no row", "run the INSERT of migrations/00002_fill_helix_lock_floor.sql again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {
@@ -53,7 +54,7 @@ func TestNotMigrated(t *testing.T) {
 					if name == "only floor" && op == "VerifyTx" {
 						continue // says the same, of the other table
 					}
-					if !errors.Is(err, txlock.ErrNotMigrated) || !strings.Contains(err.Error(), "/migrations\" -table helix_goose_db_version mysql") || !strings.Contains(err.Error(), c.says) {
+					if !errors.Is(err, txlock.ErrNotMigrated) || !strings.Contains(err.Error(), c.cure) || !strings.Contains(err.Error(), c.says) {
 						t.Errorf("%s: got %v", op, err)
 					}
 				}

@@ -67,16 +67,17 @@ func TestIsolationLevels(t *testing.T) {
 }
 
 // isolation is the level of the transaction that is open on q, as InnoDB has it.
-// The table shows nothing new until nobody has read it for a tenth of a second.
+// The table shows nothing new, and no longer what is old, until nobody has read it
+// for a tenth of a second.
 func (l *live) isolation(q querier) (level string) {
 	l.Helper()
 	for {
+		<-time.After(110 * time.Millisecond)
 		err := q.QueryRowContext(l.Context(), `SELECT trx_isolation_level FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()`).Scan(&level)
 		if !errors.Is(err, sql.ErrNoRows) {
 			l.must(err)
 			return level
 		}
-		<-time.After(110 * time.Millisecond)
 	}
 }
 

@@ -172,7 +172,7 @@ func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) error {
 // moves [Lease.Deadline]. A transaction that the server aborts is run again (see
 // [WithMaxAttempts]). After [ErrCommitUnknown] it may simply be called again. It
 // waits for transactions of this lease that are open, since they have the row
-// locked: inside one, use RenewTx. It is three round trips.
+// locked: call it between them, not inside one. It is three round trips.
 func (le *Lease) Renew(ctx context.Context) error {
 	var asked time.Time
 	err := le.run(ctx, "renew", func(tx *sql.Tx) (err error) {
@@ -187,7 +187,7 @@ func (le *Lease) Renew(ctx context.Context) error {
 
 // Release does what [Lease.ReleaseTx] does, in a short transaction of its own.
 // A transaction that the server aborts is run again (see [WithMaxAttempts]).
-// After [ErrCommitUnknown] it may be called again: [ErrLost] then says that the
+// A second call fails with [ErrLost]; after [ErrCommitUnknown] that says that the
 // lease is over, one way or the other. It is three round trips.
 func (le *Lease) Release(ctx context.Context) error {
 	return le.run(ctx, "release", func(tx *sql.Tx) error { return le.ReleaseTx(ctx, tx) })

@@ -61,7 +61,8 @@ func (l *Locker) Owner() string { return l.owner }
 // Call it once at start-up, after the migrations; transactions given to the
 // Locker must then come from the db given to New. It takes a connection of the
 // pool for as many round trips as there are statements, and fails with
-// [ErrNotMigrated], or with what the server or the pool said.
+// [ErrNotMigrated] if a table or a column is missing, or with what the server or
+// the pool said.
 func (l *Locker) Prepare(ctx context.Context) error {
 	if l.closed.Load() {
 		return ErrClosed
@@ -124,12 +125,14 @@ func (p *preparer) close() error {
 func (l *Locker) in(tx *sql.Tx, op, key string) (*lockdb.Queries, error) {
 	switch {
 	case l.closed.Load():
-		return nil, ErrClosed
+		return nil, closedError(op, key)
 	case tx == nil:
 		return nil, invalidNil("*sql.Tx", "begin a transaction first")
 	}
-	if cause := l.aborted.cause(tx); cause != nil {
-		return nil, fmt.Errorf("txlock: %s %q: not sent, because of what an earlier call said of this transaction: %w: roll back and run it again from its start", op, key, cause)
+	if cause := l.aborted.cause(tx); errors.Is(cause, ErrBusy) {
+		return nil, &BusyError{Key: key, Err: errNotSent}
+	} else if cause != nil {
+		return nil, fmt.Errorf("txlock: %s %q: %w: %w: roll back and run it again from its start", op, key, cause, errNotSent)
 	}
 	return l.queries.Load().WithTx(tx), nil
 }
@@ -144,6 +147,12 @@ func (l *Locker) failed(tx *sql.Tx, op, key string, err error) error {
 		}
 	}
 	return err
+}
+
+var errNotSent = errors.New("nothing was sent, because of what an earlier call said of this transaction")
+
+func closedError(op, key string) error {
+	return fmt.Errorf("txlock: %s %q: %w: make another with New", op, key, ErrClosed)
 }
 
 func invalidNil(what, next string) error {

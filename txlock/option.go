@@ -117,7 +117,8 @@ type acquisition struct {
 }
 
 // TTL sets the time to live of this lease, from [MinTTL] to [MaxTTL], counted on
-// the server's clock from each acquisition and renewal, to the microsecond.
+// the server's clock from its acquisition and from each of its renewals, to the
+// microsecond. Renew when a third of it is gone, so that two attempts may fail.
 func TTL(ttl time.Duration) AcquireOption {
 	return func(a *acquisition) { a.ttl, a.ttlSet = ttl, true }
 }

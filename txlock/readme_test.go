@@ -16,11 +16,7 @@ import (
 var errTooLittle = errors.New("the account has too little")
 
 // firstLock
-func withdraw(ctx context.Context, db *sql.DB, account, cents int64) error {
-	locker, err := txlock.New(db) // once in a program
-	if err != nil {
-		return err
-	}
+func withdraw(ctx context.Context, locker *txlock.Locker, account, cents int64) error {
 	return locker.Do(ctx, fmt.Sprint("account:", account), func(ctx context.Context, tx *sql.Tx) error {
 		var balance int64
 		if err := tx.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = ?", account).Scan(&balance); err != nil {
@@ -48,13 +44,14 @@ func report(ctx context.Context, locker *txlock.Locker, chunks []int) error {
 			return err
 		}
 		if err := lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, "INSERT INTO report_lines (chunk) VALUES (?)", chunk)
+			// chunk is unique: one that an earlier holder has written stays as it is.
+			_, err := tx.ExecContext(ctx, "INSERT IGNORE INTO report_lines (chunk) VALUES (?)", chunk)
 			return err
 		}); err != nil {
-			return err // txlock.ErrLost: another has taken over, and nothing was written
+			return err // ErrLost: another has taken over, and nothing was written
 		}
 	}
-	return lease.Release(ctx)
+	return lease.Release(ctx) // after an error the lease runs out by itself
 }
 
 // The README shows what runs here.
@@ -82,8 +79,8 @@ func TestReadmeRuns(t *testing.T) {
 		l.exec(`CREATE TABLE accounts (id BIGINT PRIMARY KEY, cents BIGINT NOT NULL)`)
 		l.exec(`CREATE TABLE report_lines (chunk INT PRIMARY KEY)`)
 		l.exec(`INSERT INTO accounts VALUES (7, 900)`)
-		l.must(withdraw(ctx, l.db, 7, 500))
-		l.wants(withdraw(ctx, l.db, 7, 500), errTooLittle)
+		l.must(withdraw(ctx, l.Locker, 7, 500))
+		l.wants(withdraw(ctx, l.Locker, 7, 500), errTooLittle)
 		if cents := l.text(l.db, `SELECT cents FROM accounts WHERE id = 7`); cents != "400" {
 			l.Errorf("%s cents are left", cents)
 		}

@@ -32,8 +32,11 @@ func IsRetryable(err error) bool {
 // Numbers of the server's errors: the same in MySQL and MariaDB unless said.
 const (
 	erCheckRead            = 1020 // MariaDB, innodb_snapshot_isolation: the row changed since the snapshot
+	erNoDatabase           = 1046
 	erShutdown             = 1053
 	erBadField             = 1054
+	erTableAccessDenied    = 1142
+	erColumnAccessDenied   = 1143
 	erNoSuchTable          = 1146
 	erErrorDuringCommit    = 1180
 	erLockWaitTimeout      = 1205
@@ -99,7 +102,7 @@ func statementError(op, key string, err error) error {
 	}
 	switch {
 	case isContextEnd(err):
-		return fmt.Errorf("txlock: %s %q: gave up, roll back: %w", op, key, err)
+		return fmt.Errorf("txlock: %s %q: gave up, so its transaction is to be rolled back: %w", op, key, err)
 	case isConflict(err), isConnectionLost(err):
 		return fmt.Errorf("txlock: %s %q: %w: roll back and run it again from its start: %w", op, key, ErrTxAborted, err)
 	case number == erLockWaitTimeout, number == erLockNoWait:
@@ -108,14 +111,23 @@ func statementError(op, key string, err error) error {
 		return fmt.Errorf("txlock: %s %q: %w: %s: %w", op, key, ErrNotMigrated, migrateHint, err)
 	case errors.Is(err, sql.ErrTxDone):
 		return fmt.Errorf("txlock: %s %q: the transaction has ended: begin a new one: %w", op, key, err)
-	case number == erOptionPrevents, number == erReadOnlyMode:
-		return fmt.Errorf("txlock: %s %q: the server takes no writes: connect to the primary: %w", op, key, err)
-	case number == erReadOnlyTransaction:
-		return fmt.Errorf("txlock: %s %q: the transaction is read-only: begin one that may write: %w", op, key, err)
 	case strings.Contains(err.Error(), "statement from different database used"): // database/sql exports no name for it
 		return fmt.Errorf("txlock: %s %q: after Prepare, transactions must come from the *sql.DB that New was given: %w", op, key, err)
 	}
-	return fmt.Errorf("txlock: %s %q: roll back: %w", op, key, err)
+	if hint := hints[number]; hint != "" {
+		return fmt.Errorf("txlock: %s %q: %s: %w", op, key, hint, err)
+	}
+	return fmt.Errorf("txlock: %s %q failed, so its transaction is to be rolled back: %w", op, key, err)
+}
+
+// hints say what to do about errors that the program cannot do anything about.
+var hints = map[uint16]string{
+	erOptionPrevents:      "the server takes no writes: connect to the primary",
+	erReadOnlyMode:        "the server takes no writes: connect to the primary",
+	erReadOnlyTransaction: "the transaction is read-only: begin one that may write",
+	erNoDatabase:          "name the database in the DSN",
+	erTableAccessDenied:   "grant the database user SELECT, INSERT and UPDATE on helix_locks, and SELECT on helix_lock_floor",
+	erColumnAccessDenied:  "grant the database user SELECT, INSERT and UPDATE on helix_locks, and SELECT on helix_lock_floor",
 }
 
 // prepareError explains the failure of preparing the statements.

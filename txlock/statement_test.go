@@ -50,7 +50,9 @@ func TestServerErrors(t *testing.T) {
 		"older table":           {number(1054, "Unknown column 'acquired_at'"), txlock.ErrNotMigrated, false, "goose"},
 		"read-only server":      {number(1290, "The MySQL server is running with the --read-only option"), nil, false, "primary"},
 		"read-only transaction": {number(1792, "Cannot execute statement in a READ ONLY transaction."), nil, false, "read-only"},
-		"no privilege":          {number(1142, "INSERT command denied"), nil, false, "INSERT command denied"},
+		"no privilege":          {number(1142, "INSERT command denied"), nil, false, "grant the database user"},
+		"no database":           {number(1046, "No database selected"), nil, false, "DSN"},
+		"anything else":         {number(1105, "unknown error"), nil, false, "rolled back"},
 		"context":               {context.DeadlineExceeded, context.DeadlineExceeded, false, "gave up"},
 		"transaction ended":     {sql.ErrTxDone, sql.ErrTxDone, false, "begin a new one"},
 	} {
@@ -134,7 +136,8 @@ func TestNothingIsLockedAfterATimeout(t *testing.T) {
 	})
 	err := m.Do(t.Context(), "k", func(ctx context.Context, tx *sql.Tx) error {
 		for range 2 {
-			if err := m.LockTx(ctx, tx, "optional"); !errors.Is(err, txlock.ErrBusy) || txlock.IsRetryable(err) {
+			var busy *txlock.BusyError
+			if err := m.LockTx(ctx, tx, "optional"); !errors.As(err, &busy) || busy.Key != "optional" || txlock.IsRetryable(err) {
 				t.Errorf("got %v", err)
 			}
 		}

@@ -27,7 +27,7 @@ func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, e
 		case err == nil, !IsRetryable(err):
 			return err
 		case attempt >= l.attempts:
-			return fmt.Errorf("txlock: %s %q: gave up after %d attempts: %w", j.op, j.key, attempt, err)
+			return fmt.Errorf("txlock: %s %q: attempt %d was the last (see WithMaxAttempts): %w", j.op, j.key, attempt, err)
 		}
 		if ctxErr := pause(ctx, attempt); ctxErr != nil {
 			return fmt.Errorf("txlock: %s %q: %w before attempt %d, the last one said: %w", j.op, j.key, ctxErr, attempt+1, err)
@@ -37,7 +37,7 @@ func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, e
 
 func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int64, error)) error {
 	if l.closed.Load() {
-		return ErrClosed
+		return closedError(j.op, j.key)
 	}
 	tx, err := l.db.BeginTx(ctx, j.txOptions)
 	switch {
@@ -56,7 +56,7 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 	epoch, err := body(tx)
 	ended = true
 	if errors.Is(l.aborted.cause(tx), ErrTxAborted) && !IsRetryable(err) {
-		err = errors.Join(err, fmt.Errorf("txlock: %s %q: %w", j.op, j.key, ErrAbortIgnored))
+		err = errors.Join(err, fmt.Errorf("txlock: %s %q: %w: look for what it wrote after that, and let it return its errors", j.op, j.key, ErrAbortIgnored))
 	}
 	if err != nil {
 		return j.bodyError(err, tx.Rollback())

@@ -15,6 +15,10 @@
 // aborts is run again by the library: expect the further attempt with a further
 // call.
 //
+// In sqlmock's messages keys stand in hex, as the library sends them. The library
+// pauses some milliseconds before it runs an aborted transaction again, also in a
+// test.
+//
 // It works with sqlmock's default matcher of queries, regular expressions; where
 // a test uses another one, hand it to [QueryMatcher]. After Locker.Prepare, see
 // [ExpectPrepare].

@@ -95,7 +95,8 @@ func ExpectInTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, body fun
 }
 
 // ExpectCommit expects a COMMIT that fails: [Aborted] by a conflict, as clusters
-// do, or with the [ConnectionGone] before its answer.
+// do, or with the [ConnectionGone] before its answer. Any other failure leaves its
+// outcome unknown, too.
 func ExpectCommit(mock sqlmock.Sqlmock, failure Failure) {
 	mock.ExpectCommit().WillReturnError(failure.err)
 }

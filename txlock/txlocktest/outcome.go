@@ -61,8 +61,14 @@ func OK() LeaseOutcome { return matched(1) }
 func Lost() LeaseOutcome { return matched(0) }
 
 // Failure is an error from the server or the driver instead of an answer. It can
-// become of every operation, and of a COMMIT (see [ExpectCommit]).
+// become of every operation, of a COMMIT (see [ExpectCommit]), and by [Failure.Err]
+// of a statement of the code under test.
 type Failure struct{ err error }
+
+// Err is the error as the driver returns it, for a statement of the code under test:
+//
+//	mock.ExpectExec("UPDATE accounts").WillReturnError(txlocktest.Aborted().Err())
+func (f Failure) Err() error { return f.err }
 
 func (f Failure) acquisition() reply { return reply{err: f.err} }
 func (f Failure) ofLease() reply     { return reply{err: f.err} }

@@ -205,6 +205,24 @@ func TestLeaseOutcomes(t *testing.T) {
 	}
 }
 
+func TestFailureOfTheCodeUnderTest(t *testing.T) {
+	b := newSetup(t, false)
+	b.mock.ExpectBegin()
+	txlocktest.ExpectLockTx(b.mock, key, txlocktest.Granted(1))
+	b.mock.ExpectExec("UPDATE accounts").WillReturnError(txlocktest.Aborted().Err())
+	b.mock.ExpectRollback()
+	txlocktest.ExpectDo(b.mock, key, txlocktest.Granted(1), func() {
+		b.mock.ExpectExec("UPDATE accounts").WillReturnResult(sqlmock.NewResult(0, 1))
+	})
+	if err := b.locker.Do(t.Context(), key, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = 1")
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	b.met()
+}
+
 func TestCommitOutcomes(t *testing.T) {
 	for name, c := range map[string]struct {
 		failure txlocktest.Failure

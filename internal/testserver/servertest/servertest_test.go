@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,11 +183,11 @@ func TestSkipRule(t *testing.T) {
 		"nothing skipped": {},
 		"one": {
 			errs: map[testserver.Engine]error{testserver.MySQL: missing}, skips: 1,
-			notice: "txlock: skipped 1 integration test on mysql: no server program found; run `make test` (fetches what it needs) or set TXLOCK_TEST_DSN",
+			notice: filepath.Base(os.Args[0]) + ": skipped 1 integration test on mysql: no server program found; run `make test` (fetches what it needs) or set TXLOCK_TEST_DSN",
 		},
 		"two": {
 			errs: map[testserver.Engine]error{testserver.MariaDB: missing, testserver.MySQL: missing}, skips: 2,
-			notice: "txlock: skipped 2 integration tests on mysql, mariadb: no server program found; run `make test` (fetches what it needs) or set TXLOCK_TEST_DSN",
+			notice: filepath.Base(os.Args[0]) + ": skipped 2 integration tests on mysql, mariadb: no server program found; run `make test` (fetches what it needs) or set TXLOCK_TEST_DSN",
 		},
 		"a server that does not start is no reason to skip": {
 			errs: map[testserver.Engine]error{testserver.MySQL: errors.New("it ended")},

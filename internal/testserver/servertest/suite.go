@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -233,5 +234,5 @@ func (s *suite) notice() string {
 	if s.skips == 1 {
 		plural = ""
 	}
-	return fmt.Sprintf("txlock: skipped %d integration test%s on %s: no server program found; %s", s.skips, plural, strings.Join(names, ", "), howToRun)
+	return fmt.Sprintf("%s: skipped %d integration test%s on %s: no server program found; %s", filepath.Base(os.Args[0]), s.skips, plural, strings.Join(names, ", "), howToRun)
 }
