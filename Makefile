@@ -32,7 +32,7 @@ demo-unprotected: ## the same without the library: what goes wrong
 	@$(MAKE) --no-print-directory demo ARGS='-unprotected $(ARGS)'
 
 .PHONY: bench
-bench: ## run the benchmarks on real servers (ARGS='-bench Do -count 6')
+bench: ## run the benchmarks on real servers (ARGS='-short' leaves the million rows out)
 	TXLOCK_TEST_SERVERS=required go test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) ./txlock
 
 .PHONY: generate
