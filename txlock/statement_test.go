@@ -49,6 +49,8 @@ func TestServerErrors(t *testing.T) {
 		"no table":              {number(1146, "Table 'app.helix_locks' doesn't exist"), txlock.ErrNotMigrated, false, "goose"},
 		"older table":           {number(1054, "Unknown column 'acquired_at'"), txlock.ErrNotMigrated, false, "goose"},
 		"read-only server":      {number(1290, "The MySQL server is running with the --read-only option"), nil, false, "primary"},
+		"read-only mode":        {number(1836, "Running in read-only mode"), nil, false, "primary"},
+		"no column privilege":   {number(1143, "UPDATE command denied"), nil, false, "grant the database user"},
 		"read-only transaction": {number(1792, "Cannot execute statement in a READ ONLY transaction."), nil, false, "read-only"},
 		"no privilege":          {number(1142, "INSERT command denied"), nil, false, "grant the database user"},
 		"no database":           {number(1046, "No database selected"), nil, false, "DSN"},
