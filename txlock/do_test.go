@@ -280,6 +280,24 @@ func TestWholeIsRolledBackWhenCommitWasCanceled(t *testing.T) {
 	})
 }
 
+// The context has ended and database/sql has rolled back before fn returns: that
+// is what is told, and not that fn ended the transaction.
+func TestWholeTellsOfTheContextAfterItsRollback(t *testing.T) {
+	eachWhole(t, func(m *mocked, expect func(), run runner) {
+		ctx, cancel := context.WithCancel(m.Context())
+		expect()
+		m.mock.ExpectRollback()
+		err := run(ctx, func(context.Context, *sql.Tx) error {
+			cancel()
+			m.awaitRollback()
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) || errors.Is(err, txlock.ErrCommitUnknown) || errors.Is(err, sql.ErrTxDone) {
+			m.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestWholeReportsAFailedRollback(t *testing.T) {
 	eachWhole(t, func(m *mocked, expect func(), run runner) {
 		refused := &mysql.MySQLError{Number: 1105, Message: "unknown error"}

@@ -123,6 +123,7 @@ type row struct {
 	found         bool
 	owner         string
 	epoch, status int64
+	lease         int64
 	times         string // expires_at, acquired_at, created_at, updated_at
 }
 
@@ -130,8 +131,8 @@ func (l *live) row() row {
 	l.Helper()
 	r := row{found: true}
 	err := l.db.QueryRowContext(l.Context(),
-		`SELECT owner_id, epoch, status, CONCAT_WS(', ', expires_at, acquired_at, created_at, updated_at) FROM helix_locks WHERE lock_key = ?`, l.key).
-		Scan(&r.owner, &r.epoch, &r.status, &r.times)
+		`SELECT owner_id, epoch, status, lease_id, CONCAT_WS(', ', expires_at, acquired_at, created_at, updated_at) FROM helix_locks WHERE lock_key = ?`, l.key).
+		Scan(&r.owner, &r.epoch, &r.status, &r.lease, &r.times)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,42 @@ func TestFreshKeyStartsAboveTheFloor(t *testing.T) {
 		l.exec(`UPDATE helix_lock_floor SET floor_epoch = 1000 + floor_epoch WHERE shard = CRC32(?) % 256`, l.key)
 		if e := l.try(l.Locker).Epoch(); e <= 1000 {
 			l.Errorf("epoch %d, floor is at least 1000", e)
+		}
+	})
+}
+
+// A purge raises a floor in the transaction that deletes the rows: whoever
+// acquires a fresh key waits for it, in READ COMMITTED too.
+func TestFreshKeyWaitsForAPurge(t *testing.T) {
+	for _, level := range []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead} {
+		t.Run(strings.ReplaceAll(level.String(), " ", ""), func(t *testing.T) {
+			onServers(t, func(l *live) {
+				l = l.alone()
+				purge := l.begin()
+				_, err := purge.ExecContext(l.Context(), `UPDATE helix_lock_floor SET floor_epoch = 1000 + floor_epoch WHERE shard = CRC32(?) % 256`, l.key)
+				l.must(err)
+				tx := l.begin(&sql.TxOptions{Isolation: level})
+				var lease *txlock.Lease
+				l.must(l.waits(func() (err error) {
+					lease, err = l.AcquireTx(l.Context(), tx, l.key)
+					return err
+				}, func() { l.must(purge.Commit()) }))
+				if lease.Epoch() <= 1000 {
+					l.Errorf("epoch %d, the floor is at least 1000", lease.Epoch())
+				}
+				l.must(tx.Commit())
+			})
+		})
+	}
+}
+
+// A lock is refused by every active lease, one of its own owner too.
+func TestLockDoesNotReclaim(t *testing.T) {
+	onServers(t, func(l *live) {
+		for range 3 { // a fresh key, one that is there, and one that the Locker knows
+			lease := l.try(l.Locker, txlock.TTL(long))
+			l.wants(l.Do(l.Context(), l.key, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrHeld)
+			l.must(lease.Release(l.Context()))
 		}
 	})
 }
@@ -350,10 +387,16 @@ func TestRolledBackLeaseIsNoLease(t *testing.T) {
 		ghost, err := l.AcquireTx(ctx, tx, l.key)
 		l.must(err)
 		l.must(tx.Rollback())
+		multi := l.locker(l.db, txlock.WithMultiWriter(), txlock.WithOwner(l.Owner()))
+		tx = l.begin()
+		written, err := multi.AcquireTx(ctx, tx, l.key)
+		l.must(err)
+		l.must(tx.Rollback())
 		lease := l.try(l.Locker)
-		if lease.Epoch() != ghost.Epoch() {
-			l.Fatalf("epochs %d and %d: this test wants them equal", ghost.Epoch(), lease.Epoch())
+		if lease.Epoch() != ghost.Epoch() || lease.Epoch() != written.Epoch() {
+			l.Fatalf("epochs %d, %d and %d: this test wants them equal", ghost.Epoch(), written.Epoch(), lease.Epoch())
 		}
+		l.wants(written.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrLost)
 		l.wants(ghost.Renew(ctx), txlock.ErrLost)
 		l.wants(ghost.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrLost)
 		l.wants(ghost.Release(ctx), txlock.ErrLost)
