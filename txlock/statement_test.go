@@ -255,34 +255,6 @@ func TestPrepareFails(t *testing.T) {
 	}
 }
 
-// The deadline counts from before the statement was sent: the server may have
-// started the lease at once and answered late.
-func TestDeadlineCountsFromBeforeTheStatement(t *testing.T) {
-	const late, window = 200 * time.Millisecond, 54 * time.Minute
-	m := newMocked(t, txlock.WithTTL(time.Hour))
-	m.mock.ExpectBegin()
-	m.mock.ExpectExec("-- name: AcquireLock").WillDelayFor(late).WillReturnResult(sqlmock.NewResult(1, 1))
-	m.mock.ExpectCommit()
-	began := time.Now()
-	lease, err := m.TryAcquire(t.Context(), "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := lease.Deadline().Sub(began); d >= window+late {
-		t.Errorf("acquired: the deadline is %v away", d)
-	}
-	m.mock.ExpectBegin()
-	m.mock.ExpectExec("-- name: RenewLock").WillDelayFor(late).WillReturnResult(sqlmock.NewResult(0, 1))
-	m.mock.ExpectCommit()
-	began = time.Now()
-	if err := lease.Renew(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if d := lease.Deadline().Sub(began); d >= window+late {
-		t.Errorf("renewed: the deadline is %v away", d)
-	}
-}
-
 func TestCloseClosesWhatWasPrepared(t *testing.T) {
 	m := newMocked(t)
 	for range reflect.TypeFor[lockdb.Querier]().NumMethod() {
