@@ -30,14 +30,80 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.acquireLockStmt, err = db.PrepareContext(ctx, acquireLock); err != nil {
 		return nil, fmt.Errorf("error preparing query AcquireLock: %w", err)
 	}
+	if q.acquireLockNoWaitStmt, err = db.PrepareContext(ctx, acquireLockNoWait); err != nil {
+		return nil, fmt.Errorf("error preparing query AcquireLockNoWait: %w", err)
+	}
+	if q.claimExtensionStmt, err = db.PrepareContext(ctx, claimExtension); err != nil {
+		return nil, fmt.Errorf("error preparing query ClaimExtension: %w", err)
+	}
+	if q.deleteExtensionStmt, err = db.PrepareContext(ctx, deleteExtension); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteExtension: %w", err)
+	}
+	if q.deleteLocksStmt, err = db.PrepareContext(ctx, deleteLocks); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteLocks: %w", err)
+	}
+	if q.deleteOldExtensionsStmt, err = db.PrepareContext(ctx, deleteOldExtensions); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteOldExtensions: %w", err)
+	}
+	if q.ensureLockStmt, err = db.PrepareContext(ctx, ensureLock); err != nil {
+		return nil, fmt.Errorf("error preparing query EnsureLock: %w", err)
+	}
+	if q.ensureLocksStmt, err = db.PrepareContext(ctx, ensureLocks); err != nil {
+		return nil, fmt.Errorf("error preparing query EnsureLocks: %w", err)
+	}
+	if q.extendLeasesStmt, err = db.PrepareContext(ctx, extendLeases); err != nil {
+		return nil, fmt.Errorf("error preparing query ExtendLeases: %w", err)
+	}
 	if q.fenceLockStmt, err = db.PrepareContext(ctx, fenceLock); err != nil {
 		return nil, fmt.Errorf("error preparing query FenceLock: %w", err)
+	}
+	if q.inspectLockStmt, err = db.PrepareContext(ctx, inspectLock); err != nil {
+		return nil, fmt.Errorf("error preparing query InspectLock: %w", err)
+	}
+	if q.listLocksStmt, err = db.PrepareContext(ctx, listLocks); err != nil {
+		return nil, fmt.Errorf("error preparing query ListLocks: %w", err)
+	}
+	if q.lockFloorsStmt, err = db.PrepareContext(ctx, lockFloors); err != nil {
+		return nil, fmt.Errorf("error preparing query LockFloors: %w", err)
+	}
+	if q.lockPurgeableStmt, err = db.PrepareContext(ctx, lockPurgeable); err != nil {
+		return nil, fmt.Errorf("error preparing query LockPurgeable: %w", err)
+	}
+	if q.lockRowsStmt, err = db.PrepareContext(ctx, lockRows); err != nil {
+		return nil, fmt.Errorf("error preparing query LockRows: %w", err)
+	}
+	if q.lockRowsNoWaitStmt, err = db.PrepareContext(ctx, lockRowsNoWait); err != nil {
+		return nil, fmt.Errorf("error preparing query LockRowsNoWait: %w", err)
+	}
+	if q.missingLocksStmt, err = db.PrepareContext(ctx, missingLocks); err != nil {
+		return nil, fmt.Errorf("error preparing query MissingLocks: %w", err)
+	}
+	if q.purgeCandidatesStmt, err = db.PrepareContext(ctx, purgeCandidates); err != nil {
+		return nil, fmt.Errorf("error preparing query PurgeCandidates: %w", err)
+	}
+	if q.raiseFloorsStmt, err = db.PrepareContext(ctx, raiseFloors); err != nil {
+		return nil, fmt.Errorf("error preparing query RaiseFloors: %w", err)
 	}
 	if q.releaseLockStmt, err = db.PrepareContext(ctx, releaseLock); err != nil {
 		return nil, fmt.Errorf("error preparing query ReleaseLock: %w", err)
 	}
+	if q.renewLeasesStmt, err = db.PrepareContext(ctx, renewLeases); err != nil {
+		return nil, fmt.Errorf("error preparing query RenewLeases: %w", err)
+	}
 	if q.renewLockStmt, err = db.PrepareContext(ctx, renewLock); err != nil {
 		return nil, fmt.Errorf("error preparing query RenewLock: %w", err)
+	}
+	if q.retireLockStmt, err = db.PrepareContext(ctx, retireLock); err != nil {
+		return nil, fmt.Errorf("error preparing query RetireLock: %w", err)
+	}
+	if q.revokeLockStmt, err = db.PrepareContext(ctx, revokeLock); err != nil {
+		return nil, fmt.Errorf("error preparing query RevokeLock: %w", err)
+	}
+	if q.standingLeasesStmt, err = db.PrepareContext(ctx, standingLeases); err != nil {
+		return nil, fmt.Errorf("error preparing query StandingLeases: %w", err)
+	}
+	if q.takeLocksStmt, err = db.PrepareContext(ctx, takeLocks); err != nil {
+		return nil, fmt.Errorf("error preparing query TakeLocks: %w", err)
 	}
 	if q.verifyLockStmt, err = db.PrepareContext(ctx, verifyLock); err != nil {
 		return nil, fmt.Errorf("error preparing query VerifyLock: %w", err)
@@ -57,9 +123,94 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing acquireLockStmt: %w", cerr)
 		}
 	}
+	if q.acquireLockNoWaitStmt != nil {
+		if cerr := q.acquireLockNoWaitStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing acquireLockNoWaitStmt: %w", cerr)
+		}
+	}
+	if q.claimExtensionStmt != nil {
+		if cerr := q.claimExtensionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing claimExtensionStmt: %w", cerr)
+		}
+	}
+	if q.deleteExtensionStmt != nil {
+		if cerr := q.deleteExtensionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteExtensionStmt: %w", cerr)
+		}
+	}
+	if q.deleteLocksStmt != nil {
+		if cerr := q.deleteLocksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteLocksStmt: %w", cerr)
+		}
+	}
+	if q.deleteOldExtensionsStmt != nil {
+		if cerr := q.deleteOldExtensionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteOldExtensionsStmt: %w", cerr)
+		}
+	}
+	if q.ensureLockStmt != nil {
+		if cerr := q.ensureLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing ensureLockStmt: %w", cerr)
+		}
+	}
+	if q.ensureLocksStmt != nil {
+		if cerr := q.ensureLocksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing ensureLocksStmt: %w", cerr)
+		}
+	}
+	if q.extendLeasesStmt != nil {
+		if cerr := q.extendLeasesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing extendLeasesStmt: %w", cerr)
+		}
+	}
 	if q.fenceLockStmt != nil {
 		if cerr := q.fenceLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing fenceLockStmt: %w", cerr)
+		}
+	}
+	if q.inspectLockStmt != nil {
+		if cerr := q.inspectLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing inspectLockStmt: %w", cerr)
+		}
+	}
+	if q.listLocksStmt != nil {
+		if cerr := q.listLocksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listLocksStmt: %w", cerr)
+		}
+	}
+	if q.lockFloorsStmt != nil {
+		if cerr := q.lockFloorsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockFloorsStmt: %w", cerr)
+		}
+	}
+	if q.lockPurgeableStmt != nil {
+		if cerr := q.lockPurgeableStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockPurgeableStmt: %w", cerr)
+		}
+	}
+	if q.lockRowsStmt != nil {
+		if cerr := q.lockRowsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockRowsStmt: %w", cerr)
+		}
+	}
+	if q.lockRowsNoWaitStmt != nil {
+		if cerr := q.lockRowsNoWaitStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockRowsNoWaitStmt: %w", cerr)
+		}
+	}
+	if q.missingLocksStmt != nil {
+		if cerr := q.missingLocksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing missingLocksStmt: %w", cerr)
+		}
+	}
+	if q.purgeCandidatesStmt != nil {
+		if cerr := q.purgeCandidatesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing purgeCandidatesStmt: %w", cerr)
+		}
+	}
+	if q.raiseFloorsStmt != nil {
+		if cerr := q.raiseFloorsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing raiseFloorsStmt: %w", cerr)
 		}
 	}
 	if q.releaseLockStmt != nil {
@@ -67,9 +218,34 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing releaseLockStmt: %w", cerr)
 		}
 	}
+	if q.renewLeasesStmt != nil {
+		if cerr := q.renewLeasesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing renewLeasesStmt: %w", cerr)
+		}
+	}
 	if q.renewLockStmt != nil {
 		if cerr := q.renewLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing renewLockStmt: %w", cerr)
+		}
+	}
+	if q.retireLockStmt != nil {
+		if cerr := q.retireLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing retireLockStmt: %w", cerr)
+		}
+	}
+	if q.revokeLockStmt != nil {
+		if cerr := q.revokeLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing revokeLockStmt: %w", cerr)
+		}
+	}
+	if q.standingLeasesStmt != nil {
+		if cerr := q.standingLeasesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing standingLeasesStmt: %w", cerr)
+		}
+	}
+	if q.takeLocksStmt != nil {
+		if cerr := q.takeLocksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing takeLocksStmt: %w", cerr)
 		}
 	}
 	if q.verifyLockStmt != nil {
@@ -114,25 +290,69 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                   DBTX
-	tx                   *sql.Tx
-	acquireKnownLockStmt *sql.Stmt
-	acquireLockStmt      *sql.Stmt
-	fenceLockStmt        *sql.Stmt
-	releaseLockStmt      *sql.Stmt
-	renewLockStmt        *sql.Stmt
-	verifyLockStmt       *sql.Stmt
+	db                      DBTX
+	tx                      *sql.Tx
+	acquireKnownLockStmt    *sql.Stmt
+	acquireLockStmt         *sql.Stmt
+	acquireLockNoWaitStmt   *sql.Stmt
+	claimExtensionStmt      *sql.Stmt
+	deleteExtensionStmt     *sql.Stmt
+	deleteLocksStmt         *sql.Stmt
+	deleteOldExtensionsStmt *sql.Stmt
+	ensureLockStmt          *sql.Stmt
+	ensureLocksStmt         *sql.Stmt
+	extendLeasesStmt        *sql.Stmt
+	fenceLockStmt           *sql.Stmt
+	inspectLockStmt         *sql.Stmt
+	listLocksStmt           *sql.Stmt
+	lockFloorsStmt          *sql.Stmt
+	lockPurgeableStmt       *sql.Stmt
+	lockRowsStmt            *sql.Stmt
+	lockRowsNoWaitStmt      *sql.Stmt
+	missingLocksStmt        *sql.Stmt
+	purgeCandidatesStmt     *sql.Stmt
+	raiseFloorsStmt         *sql.Stmt
+	releaseLockStmt         *sql.Stmt
+	renewLeasesStmt         *sql.Stmt
+	renewLockStmt           *sql.Stmt
+	retireLockStmt          *sql.Stmt
+	revokeLockStmt          *sql.Stmt
+	standingLeasesStmt      *sql.Stmt
+	takeLocksStmt           *sql.Stmt
+	verifyLockStmt          *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                   tx,
-		tx:                   tx,
-		acquireKnownLockStmt: q.acquireKnownLockStmt,
-		acquireLockStmt:      q.acquireLockStmt,
-		fenceLockStmt:        q.fenceLockStmt,
-		releaseLockStmt:      q.releaseLockStmt,
-		renewLockStmt:        q.renewLockStmt,
-		verifyLockStmt:       q.verifyLockStmt,
+		db:                      tx,
+		tx:                      tx,
+		acquireKnownLockStmt:    q.acquireKnownLockStmt,
+		acquireLockStmt:         q.acquireLockStmt,
+		acquireLockNoWaitStmt:   q.acquireLockNoWaitStmt,
+		claimExtensionStmt:      q.claimExtensionStmt,
+		deleteExtensionStmt:     q.deleteExtensionStmt,
+		deleteLocksStmt:         q.deleteLocksStmt,
+		deleteOldExtensionsStmt: q.deleteOldExtensionsStmt,
+		ensureLockStmt:          q.ensureLockStmt,
+		ensureLocksStmt:         q.ensureLocksStmt,
+		extendLeasesStmt:        q.extendLeasesStmt,
+		fenceLockStmt:           q.fenceLockStmt,
+		inspectLockStmt:         q.inspectLockStmt,
+		listLocksStmt:           q.listLocksStmt,
+		lockFloorsStmt:          q.lockFloorsStmt,
+		lockPurgeableStmt:       q.lockPurgeableStmt,
+		lockRowsStmt:            q.lockRowsStmt,
+		lockRowsNoWaitStmt:      q.lockRowsNoWaitStmt,
+		missingLocksStmt:        q.missingLocksStmt,
+		purgeCandidatesStmt:     q.purgeCandidatesStmt,
+		raiseFloorsStmt:         q.raiseFloorsStmt,
+		releaseLockStmt:         q.releaseLockStmt,
+		renewLeasesStmt:         q.renewLeasesStmt,
+		renewLockStmt:           q.renewLockStmt,
+		retireLockStmt:          q.retireLockStmt,
+		revokeLockStmt:          q.revokeLockStmt,
+		standingLeasesStmt:      q.standingLeasesStmt,
+		takeLocksStmt:           q.takeLocksStmt,
+		verifyLockStmt:          q.verifyLockStmt,
 	}
 }

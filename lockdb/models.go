@@ -27,6 +27,12 @@ type HelixLock struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
+type HelixLockExtension struct {
+	LeaseID int64 `json:"lease_id"`
+	// UTC
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
 type HelixLockFloor struct {
 	Shard      int16 `json:"shard"`
 	FloorEpoch int64 `json:"floor_epoch"`

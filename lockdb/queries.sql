@@ -16,20 +16,20 @@ FROM helix_lock_floor AS f
 WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         LAST_INSERT_ID(epoch + 1),
-        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+        IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
+    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    lease_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         CAST(sqlc.arg(lease_id) AS SIGNED), lease_id),
-    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)), owner_id),
-    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         CAST(sqlc.arg(status) AS SIGNED), status);
 
 -- name: AcquireKnownLock :execresult
@@ -47,18 +47,44 @@ SET
     updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
     AND (status <> 1
-        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(dead_lease_id) AS SIGNED)))
         OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1))
-        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0);
+        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0);
+
+-- name: AcquireLockNoWait :execresult
+-- AcquireKnownLock that never waits: a row that another transaction has locked is
+-- skipped, and answers as one that is not there.
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT l.lock_key, UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)), sqlc.arg(lease_id), LAST_INSERT_ID(l.epoch + 1), CAST(sqlc.arg(status) AS SIGNED),
+    TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    l.created_at,
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_locks AS l
+WHERE l.lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
+    AND (l.status <> 1
+        OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0)
+        OR l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1))
+        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) = 0)
+FOR UPDATE SKIP LOCKED
+ON DUPLICATE KEY UPDATE
+    owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
+    lease_id = CAST(sqlc.arg(lease_id) AS SIGNED),
+    epoch = helix_locks.epoch + 1,
+    status = CAST(sqlc.arg(status) AS SIGNED),
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP());
 
 -- name: RenewLock :execrows
 -- Renews even after expiry: an unchanged epoch proves that nobody else held it.
 UPDATE helix_locks
 SET
+    lease_id = IF(CAST(sqlc.arg(keep) AS SIGNED) = 1, -ABS(lease_id), lease_id),
     expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND lease_id = sqlc.arg(lease_id) AND status = 1;
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND ABS(lease_id) = CAST(sqlc.arg(lease_id) AS SIGNED) AND status = 1;
 
 -- name: VerifyLock :one
 -- The fence: a shared lock, so that many transactions of one holder run side by
@@ -66,7 +92,7 @@ WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner
 -- the session's sql_select_limit.)
 SELECT epoch
 FROM helix_locks
-WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND lease_id = sqlc.arg(lease_id) AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND ABS(lease_id) = CAST(sqlc.arg(lease_id) AS SIGNED) AND status = 1
 LIMIT 1
 LOCK IN SHARE MODE;
 
@@ -77,7 +103,7 @@ UPDATE helix_locks
 SET
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND lease_id = sqlc.arg(lease_id) AND status = 1;
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND ABS(lease_id) = CAST(sqlc.arg(lease_id) AS SIGNED) AND status = 1;
 
 -- name: ReleaseLock :execrows
 -- Releases this lease only: a late release matches no row.
@@ -86,4 +112,417 @@ SET
     status = 0,
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND lease_id = sqlc.arg(lease_id) AND status = 1;
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND ABS(lease_id) = CAST(sqlc.arg(lease_id) AS SIGNED) AND status = 1;
+
+-- name: InspectLock :one
+-- A plain read: it locks nothing, and waits for nobody.
+SELECT
+    l.lock_key,
+    l.owner_id,
+    l.epoch,
+    l.status,
+    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
+FROM helix_locks AS l
+LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+WHERE l.lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
+LIMIT 1;
+
+-- name: ListLocks :many
+-- One page of keys, in their order: above after_hex and below before_hex, of the
+-- statuses whose bits are set, and if expired is 1 only leases that are over.
+SELECT
+    l.lock_key,
+    l.owner_id,
+    l.epoch,
+    l.status,
+    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
+FROM helix_locks AS l
+LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+WHERE l.lock_key > UNHEX(CONVERT(UPPER(sqlc.arg(after_hex)) USING latin1))
+    AND l.lock_key < UNHEX(CONVERT(UPPER(sqlc.arg(before_hex)) USING latin1))
+    AND ((1 << l.status) & CAST(sqlc.arg(statuses) AS SIGNED)) <> 0
+    AND (CAST(sqlc.arg(expired) AS SIGNED) = 0
+        OR (l.status = 1 AND GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at)) <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())))
+ORDER BY l.lock_key
+LIMIT ?;
+
+-- name: RevokeLock :execrows
+-- Ends whatever lease there is: its epoch is over, whoever fences with it is lost.
+UPDATE helix_locks
+SET
+    epoch = epoch + 1,
+    lease_id = 0,
+    status = 0,
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1));
+
+-- name: RetireLock :execresult
+-- Marks a free key as deletable; one that is held answers as in AcquireKnownLock.
+UPDATE helix_locks
+SET
+    status = 2,
+    lease_id = 0,
+    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
+    AND (status <> 1
+        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(dead_lease_id) AS SIGNED)))
+        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0);
+
+-- name: EnsureLock :exec
+-- Makes the row of a fresh key, free, for those who must not wait for one.
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT
+    UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)),
+    '',
+    0,
+    f.floor_epoch,
+    0,
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_lock_floor AS f
+WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))), 256)
+LOCK IN SHARE MODE
+ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key;
+
+-- name: ClaimExtension :execresult
+-- For an expired lease that may have been extended while its row was locked: if
+-- it was, answers as AcquireLock does for a held key; if not, answers the lease's
+-- id, and until the end of the transaction nobody can extend it.
+INSERT INTO helix_lock_extensions (lease_id, expires_at)
+SELECT LAST_INSERT_ID(-l.lease_id), TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_locks AS l
+WHERE l.lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
+    AND l.status = 1
+    AND l.lease_id < 0
+    AND l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FOR UPDATE SKIP LOCKED
+ON DUPLICATE KEY UPDATE
+    expires_at = IF(helix_lock_extensions.expires_at > TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), helix_lock_extensions.expires_at) AS SIGNED)), helix_lock_extensions.expires_at, helix_lock_extensions.expires_at),
+        helix_lock_extensions.expires_at);
+
+-- name: DeleteExtension :exec
+DELETE FROM helix_lock_extensions WHERE lease_id = sqlc.arg(lease_id);
+
+-- name: DeleteOldExtensions :execrows
+DELETE FROM helix_lock_extensions
+WHERE expires_at < TIMESTAMPADD(SECOND, CAST(sqlc.arg(add_seconds) AS SIGNED), UTC_TIMESTAMP())
+LIMIT 1000;
+
+-- name: RenewLeases :execrows
+-- Renews up to a thousand leases of one TTL, but for those whose row another
+-- transaction has locked. It counts each of them twice.
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT l.lock_key, l.owner_id, l.lease_id, l.epoch, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+FOR UPDATE SKIP LOCKED
+ON DUPLICATE KEY UPDATE
+    lease_id = IF(CAST(sqlc.arg(keep) AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at));
+
+-- name: StandingLeases :many
+-- Which of up to a thousand leases stand, by their place in the list, and for how
+-- long they do: a plain read.
+SELECT
+    CAST(item.i AS SIGNED) AS i,
+    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+LIMIT 1000;
+
+-- name: ExtendLeases :exec
+-- Extends up to a thousand leases whose rows are locked. Whoever extends must see
+-- after it, by a plain read that is the first of its transaction, that they stand.
+INSERT INTO helix_lock_extensions (lease_id, expires_at)
+SELECT
+    item.lease_id,
+    TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+ON DUPLICATE KEY UPDATE
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP());
+
+-- name: MissingLocks :many
+-- Which of up to a thousand keys have no row, by their place in the list.
+SELECT CAST(item.i AS SIGNED) AS i
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
+WHERE l.lock_key IS NULL
+LIMIT 1000;
+
+-- name: EnsureLocks :exec
+-- EnsureLock for up to a thousand keys. It locks their rows, in the list's order.
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT
+    item.lock_key,
+    '',
+    0,
+    f.floor_epoch,
+    0,
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
+ORDER BY item.i
+LOCK IN SHARE MODE
+ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key;
+
+-- name: LockRows :many
+-- Locks the rows of up to a thousand keys that have one, and says which are free:
+-- held_micros is zero, or one more than the microseconds their lease still has
+-- (one: it has expired, and may have been extended).
+SELECT
+    CAST(item.i AS SIGNED) AS i,
+    l.epoch,
+    CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+        0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+LIMIT 1000
+FOR UPDATE;
+
+-- name: LockRowsNoWait :many
+-- LockRows but for the rows that another transaction has locked.
+SELECT
+    CAST(item.i AS SIGNED) AS i,
+    l.epoch,
+    CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+        0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+LIMIT 1000
+FOR UPDATE SKIP LOCKED;
+
+-- name: TakeLocks :execrows
+-- Acquires up to a thousand keys whose rows this transaction has locked, and found
+-- to be free.
+UPDATE helix_locks AS l
+JOIN (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item ON l.lock_key = item.lock_key
+SET
+    l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
+    l.lease_id = sqlc.arg(lease_id),
+    l.epoch = l.epoch + 1,
+    l.status = 1,
+    l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    l.acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    l.updated_at = IF(l.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, l.updated_at));
+
+-- name: PurgeCandidates :many
+-- One page of keys that may be purged: retired ones, and free ones untouched for
+-- idle_micros unless that is negative. A plain read of up to scan rows; the last
+-- of them is where the next page begins.
+SELECT
+    l.lock_key,
+    CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
+    CAST((l.status = 2 OR (l.status = 0 AND CAST(sqlc.arg(idle_micros) AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(sqlc.arg(idle_micros) AS SIGNED))) AS SIGNED) AS purgeable
+FROM helix_locks AS l FORCE INDEX (PRIMARY)
+WHERE l.lock_key > UNHEX(CONVERT(UPPER(sqlc.arg(after_hex)) USING latin1))
+ORDER BY l.lock_key
+LIMIT ?;
+
+-- name: LockFloors :many
+-- Locks the floors of these shards, but for those that a transaction with a fresh
+-- key of theirs has locked.
+SELECT f.shard
+FROM helix_lock_floor AS f FORCE INDEX (PRIMARY)
+WHERE f.shard IN (sqlc.slice('shards'))
+LIMIT 256
+FOR UPDATE SKIP LOCKED;
+
+-- name: LockPurgeable :many
+-- Locks those of up to a thousand keys that may still be purged, and that nobody
+-- has locked.
+SELECT CAST(item.i AS SIGNED) AS i
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+WHERE (l.status = 2 OR (l.status = 0 AND CAST(sqlc.arg(idle_micros) AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(sqlc.arg(idle_micros) AS SIGNED)))
+LIMIT 1000
+FOR UPDATE SKIP LOCKED;
+
+-- name: RaiseFloors :exec
+-- Raises the floors to the epochs of up to a thousand keys that are about to go.
+INSERT INTO helix_lock_floor (shard, floor_epoch)
+SELECT MOD(CRC32(l.lock_key), 256), l.epoch
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch);
+
+-- name: DeleteLocks :execrows
+-- Deletes up to a thousand rows that this transaction has locked, and whose floors
+-- it has raised.
+DELETE l
+FROM helix_locks AS l
+JOIN (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item ON l.lock_key = item.lock_key;

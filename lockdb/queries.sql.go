@@ -8,6 +8,7 @@ package lockdb
 import (
 	"context"
 	"database/sql"
+	"strings"
 )
 
 const acquireKnownLock = `-- name: AcquireKnownLock :execresult
@@ -22,18 +23,19 @@ SET
     updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
     AND (status <> 1
-        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
         OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
-        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
+        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
 `
 
 type AcquireKnownLockParams struct {
-	OwnerHex   string `json:"owner_hex"`
-	LeaseID    int64  `json:"lease_id"`
-	Status     int64  `json:"status"`
-	TtlMicros  int64  `json:"ttl_micros"`
-	KeyHex     string `json:"key_hex"`
-	ReclaimHex string `json:"reclaim_hex"`
+	OwnerHex    string `json:"owner_hex"`
+	LeaseID     int64  `json:"lease_id"`
+	Status      int64  `json:"status"`
+	TtlMicros   int64  `json:"ttl_micros"`
+	KeyHex      string `json:"key_hex"`
+	DeadLeaseID int64  `json:"dead_lease_id"`
+	ReclaimHex  string `json:"reclaim_hex"`
 }
 
 // AcquireLock for a key whose row is there: by the primary key alone, which
@@ -51,9 +53,9 @@ type AcquireKnownLockParams struct {
 //	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 //	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 //	    AND (status <> 1
-//	        OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
 //	        OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
-//	        OR LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)) = 0)
+//	        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
 func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireKnownLockStmt, acquireKnownLock,
 		arg.OwnerHex,
@@ -61,6 +63,7 @@ func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockPara
 		arg.Status,
 		arg.TtlMicros,
 		arg.KeyHex,
+		arg.DeadLeaseID,
 		arg.ReclaimHex,
 	)
 }
@@ -81,20 +84,20 @@ FROM helix_lock_floor AS f
 WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         LAST_INSERT_ID(epoch + 1),
-        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+        IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
+    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    lease_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         CAST(? AS SIGNED), lease_id),
-    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
-    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         CAST(? AS SIGNED), status)
 `
 
@@ -125,20 +128,20 @@ type AcquireLockParams struct {
 //	WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 //	LOCK IN SHARE MODE
 //	ON DUPLICATE KEY UPDATE
-//	    epoch = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        LAST_INSERT_ID(epoch + 1),
-//	        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED)), epoch, epoch)),
-//	    acquired_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	        IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
+//	    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-//	    updated_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-//	    lease_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        CAST(? AS SIGNED), lease_id),
-//	    owner_id = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
-//	    expires_at = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-//	    status = IF(status <> 1 OR expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        CAST(? AS SIGNED), status)
 func (q *Queries) AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireLockStmt, acquireLock,
@@ -162,12 +165,370 @@ func (q *Queries) AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.R
 	)
 }
 
+const acquireLockNoWait = `-- name: AcquireLockNoWait :execresult
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT l.lock_key, UNHEX(CONVERT(UPPER(?) USING latin1)), ?, LAST_INSERT_ID(l.epoch + 1), CAST(? AS SIGNED),
+    TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    l.created_at,
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_locks AS l
+WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+    AND (l.status <> 1
+        OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0)
+        OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
+        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) = 0)
+FOR UPDATE SKIP LOCKED
+ON DUPLICATE KEY UPDATE
+    owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    lease_id = CAST(? AS SIGNED),
+    epoch = helix_locks.epoch + 1,
+    status = CAST(? AS SIGNED),
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+`
+
+type AcquireLockNoWaitParams struct {
+	OwnerHex   string `json:"owner_hex"`
+	LeaseID    int64  `json:"lease_id"`
+	Status     int64  `json:"status"`
+	TtlMicros  int64  `json:"ttl_micros"`
+	KeyHex     string `json:"key_hex"`
+	ReclaimHex string `json:"reclaim_hex"`
+}
+
+// AcquireKnownLock that never waits: a row that another transaction has locked is
+// skipped, and answers as one that is not there.
+//
+//	INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+//	SELECT l.lock_key, UNHEX(CONVERT(UPPER(?) USING latin1)), ?, LAST_INSERT_ID(l.epoch + 1), CAST(? AS SIGNED),
+//	    TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    l.created_at,
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	FROM helix_locks AS l
+//	WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+//	    AND (l.status <> 1
+//	        OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0)
+//	        OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
+//	        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) = 0)
+//	FOR UPDATE SKIP LOCKED
+//	ON DUPLICATE KEY UPDATE
+//	    owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    lease_id = CAST(? AS SIGNED),
+//	    epoch = helix_locks.epoch + 1,
+//	    status = CAST(? AS SIGNED),
+//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+func (q *Queries) AcquireLockNoWait(ctx context.Context, arg AcquireLockNoWaitParams) (sql.Result, error) {
+	return q.exec(ctx, q.acquireLockNoWaitStmt, acquireLockNoWait,
+		arg.OwnerHex,
+		arg.LeaseID,
+		arg.Status,
+		arg.TtlMicros,
+		arg.KeyHex,
+		arg.ReclaimHex,
+		arg.OwnerHex,
+		arg.LeaseID,
+		arg.Status,
+		arg.TtlMicros,
+	)
+}
+
+const claimExtension = `-- name: ClaimExtension :execresult
+INSERT INTO helix_lock_extensions (lease_id, expires_at)
+SELECT LAST_INSERT_ID(-l.lease_id), TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_locks AS l
+WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+    AND l.status = 1
+    AND l.lease_id < 0
+    AND l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FOR UPDATE SKIP LOCKED
+ON DUPLICATE KEY UPDATE
+    expires_at = IF(helix_lock_extensions.expires_at > TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), helix_lock_extensions.expires_at) AS SIGNED)), helix_lock_extensions.expires_at, helix_lock_extensions.expires_at),
+        helix_lock_extensions.expires_at)
+`
+
+// For an expired lease that may have been extended while its row was locked: if
+// it was, answers as AcquireLock does for a held key; if not, answers the lease's
+// id, and until the end of the transaction nobody can extend it.
+//
+//	INSERT INTO helix_lock_extensions (lease_id, expires_at)
+//	SELECT LAST_INSERT_ID(-l.lease_id), TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	FROM helix_locks AS l
+//	WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+//	    AND l.status = 1
+//	    AND l.lease_id < 0
+//	    AND l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	FOR UPDATE SKIP LOCKED
+//	ON DUPLICATE KEY UPDATE
+//	    expires_at = IF(helix_lock_extensions.expires_at > TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	        IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), helix_lock_extensions.expires_at) AS SIGNED)), helix_lock_extensions.expires_at, helix_lock_extensions.expires_at),
+//	        helix_lock_extensions.expires_at)
+func (q *Queries) ClaimExtension(ctx context.Context, keyHex string) (sql.Result, error) {
+	return q.exec(ctx, q.claimExtensionStmt, claimExtension, keyHex)
+}
+
+const deleteExtension = `-- name: DeleteExtension :exec
+DELETE FROM helix_lock_extensions WHERE lease_id = ?
+`
+
+// DeleteExtension
+//
+//	DELETE FROM helix_lock_extensions WHERE lease_id = ?
+func (q *Queries) DeleteExtension(ctx context.Context, leaseID int64) error {
+	_, err := q.exec(ctx, q.deleteExtensionStmt, deleteExtension, leaseID)
+	return err
+}
+
+const deleteLocks = `-- name: DeleteLocks :execrows
+DELETE l
+FROM helix_locks AS l
+JOIN (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item ON l.lock_key = item.lock_key
+`
+
+// Deletes up to a thousand rows that this transaction has locked, and whose floors
+// it has raised.
+//
+//	DELETE l
+//	FROM helix_locks AS l
+//	JOIN (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item ON l.lock_key = item.lock_key
+func (q *Queries) DeleteLocks(ctx context.Context, batch string) (int64, error) {
+	result, err := q.exec(ctx, q.deleteLocksStmt, deleteLocks, batch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const deleteOldExtensions = `-- name: DeleteOldExtensions :execrows
+DELETE FROM helix_lock_extensions
+WHERE expires_at < TIMESTAMPADD(SECOND, CAST(? AS SIGNED), UTC_TIMESTAMP())
+LIMIT 1000
+`
+
+// DeleteOldExtensions
+//
+//	DELETE FROM helix_lock_extensions
+//	WHERE expires_at < TIMESTAMPADD(SECOND, CAST(? AS SIGNED), UTC_TIMESTAMP())
+//	LIMIT 1000
+func (q *Queries) DeleteOldExtensions(ctx context.Context, addSeconds int64) (int64, error) {
+	result, err := q.exec(ctx, q.deleteOldExtensionsStmt, deleteOldExtensions, addSeconds)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const ensureLock = `-- name: EnsureLock :exec
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT
+    UNHEX(CONVERT(UPPER(?) USING latin1)),
+    '',
+    0,
+    f.floor_epoch,
+    0,
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM helix_lock_floor AS f
+WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
+LOCK IN SHARE MODE
+ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
+`
+
+type EnsureLockParams struct {
+	KeyHex string `json:"key_hex"`
+}
+
+// Makes the row of a fresh key, free, for those who must not wait for one.
+//
+//	INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+//	SELECT
+//	    UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    '',
+//	    0,
+//	    f.floor_epoch,
+//	    0,
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	FROM helix_lock_floor AS f
+//	WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
+//	LOCK IN SHARE MODE
+//	ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
+func (q *Queries) EnsureLock(ctx context.Context, arg EnsureLockParams) error {
+	_, err := q.exec(ctx, q.ensureLockStmt, ensureLock, arg.KeyHex, arg.KeyHex)
+	return err
+}
+
+const ensureLocks = `-- name: EnsureLocks :exec
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT
+    item.lock_key,
+    '',
+    0,
+    f.floor_epoch,
+    0,
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
+ORDER BY item.i
+LOCK IN SHARE MODE
+ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
+`
+
+// EnsureLock for up to a thousand keys. It locks their rows, in the list's order.
+//
+//	INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+//	SELECT
+//	    item.lock_key,
+//	    '',
+//	    0,
+//	    f.floor_epoch,
+//	    0,
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
+//	ORDER BY item.i
+//	LOCK IN SHARE MODE
+//	ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
+func (q *Queries) EnsureLocks(ctx context.Context, batch string) error {
+	_, err := q.exec(ctx, q.ensureLocksStmt, ensureLocks, batch)
+	return err
+}
+
+const extendLeases = `-- name: ExtendLeases :exec
+INSERT INTO helix_lock_extensions (lease_id, expires_at)
+SELECT
+    item.lease_id,
+    TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+ON DUPLICATE KEY UPDATE
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+`
+
+type ExtendLeasesParams struct {
+	TtlMicros int64  `json:"ttl_micros"`
+	Batch     string `json:"batch"`
+}
+
+// Extends up to a thousand leases whose rows are locked. Whoever extends must see
+// after it, by a plain read that is the first of its transaction, that they stand.
+//
+//	INSERT INTO helix_lock_extensions (lease_id, expires_at)
+//	SELECT
+//	    item.lease_id,
+//	    TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	ON DUPLICATE KEY UPDATE
+//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+func (q *Queries) ExtendLeases(ctx context.Context, arg ExtendLeasesParams) error {
+	_, err := q.exec(ctx, q.extendLeasesStmt, extendLeases, arg.TtlMicros, arg.Batch, arg.TtlMicros)
+	return err
+}
+
 const fenceLock = `-- name: FenceLock :execrows
 UPDATE helix_locks
 SET
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 `
 
 type FenceLockParams struct {
@@ -184,7 +545,7 @@ type FenceLockParams struct {
 //	SET
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 func (q *Queries) FenceLock(ctx context.Context, arg FenceLockParams) (int64, error) {
 	result, err := q.exec(ctx, q.fenceLockStmt, fenceLock,
 		arg.KeyHex,
@@ -198,13 +559,642 @@ func (q *Queries) FenceLock(ctx context.Context, arg FenceLockParams) (int64, er
 	return result.RowsAffected()
 }
 
+const inspectLock = `-- name: InspectLock :one
+SELECT
+    l.lock_key,
+    l.owner_id,
+    l.epoch,
+    l.status,
+    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
+FROM helix_locks AS l
+LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+LIMIT 1
+`
+
+type InspectLockRow struct {
+	LockKey           []byte `json:"lock_key"`
+	OwnerID           []byte `json:"owner_id"`
+	Epoch             int64  `json:"epoch"`
+	Status            int8   `json:"status"`
+	RemainingMicros   int64  `json:"remaining_micros"`
+	AcquiredMicrosAgo int64  `json:"acquired_micros_ago"`
+	CreatedMicrosAgo  int64  `json:"created_micros_ago"`
+	UpdatedMicrosAgo  int64  `json:"updated_micros_ago"`
+}
+
+// A plain read: it locks nothing, and waits for nobody.
+//
+//	SELECT
+//	    l.lock_key,
+//	    l.owner_id,
+//	    l.epoch,
+//	    l.status,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
+//	FROM helix_locks AS l
+//	LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+//	WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+//	LIMIT 1
+func (q *Queries) InspectLock(ctx context.Context, keyHex string) (*InspectLockRow, error) {
+	row := q.queryRow(ctx, q.inspectLockStmt, inspectLock, keyHex)
+	var i InspectLockRow
+	err := row.Scan(
+		&i.LockKey,
+		&i.OwnerID,
+		&i.Epoch,
+		&i.Status,
+		&i.RemainingMicros,
+		&i.AcquiredMicrosAgo,
+		&i.CreatedMicrosAgo,
+		&i.UpdatedMicrosAgo,
+	)
+	return &i, err
+}
+
+const listLocks = `-- name: ListLocks :many
+SELECT
+    l.lock_key,
+    l.owner_id,
+    l.epoch,
+    l.status,
+    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
+    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
+FROM helix_locks AS l
+LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+    AND l.lock_key < UNHEX(CONVERT(UPPER(?) USING latin1))
+    AND ((1 << l.status) & CAST(? AS SIGNED)) <> 0
+    AND (CAST(? AS SIGNED) = 0
+        OR (l.status = 1 AND GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at)) <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())))
+ORDER BY l.lock_key
+LIMIT ?
+`
+
+type ListLocksParams struct {
+	AfterHex  string `json:"after_hex"`
+	BeforeHex string `json:"before_hex"`
+	Statuses  int64  `json:"statuses"`
+	Expired   int64  `json:"expired"`
+	Limit     int32  `json:"limit"`
+}
+
+type ListLocksRow struct {
+	LockKey           []byte `json:"lock_key"`
+	OwnerID           []byte `json:"owner_id"`
+	Epoch             int64  `json:"epoch"`
+	Status            int8   `json:"status"`
+	RemainingMicros   int64  `json:"remaining_micros"`
+	AcquiredMicrosAgo int64  `json:"acquired_micros_ago"`
+	CreatedMicrosAgo  int64  `json:"created_micros_ago"`
+	UpdatedMicrosAgo  int64  `json:"updated_micros_ago"`
+}
+
+// One page of keys, in their order: above after_hex and below before_hex, of the
+// statuses whose bits are set, and if expired is 1 only leases that are over.
+//
+//	SELECT
+//	    l.lock_key,
+//	    l.owner_id,
+//	    l.epoch,
+//	    l.status,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
+//	FROM helix_locks AS l
+//	LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+//	WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+//	    AND l.lock_key < UNHEX(CONVERT(UPPER(?) USING latin1))
+//	    AND ((1 << l.status) & CAST(? AS SIGNED)) <> 0
+//	    AND (CAST(? AS SIGNED) = 0
+//	        OR (l.status = 1 AND GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at)) <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())))
+//	ORDER BY l.lock_key
+//	LIMIT ?
+func (q *Queries) ListLocks(ctx context.Context, arg ListLocksParams) ([]*ListLocksRow, error) {
+	rows, err := q.query(ctx, q.listLocksStmt, listLocks,
+		arg.AfterHex,
+		arg.BeforeHex,
+		arg.Statuses,
+		arg.Expired,
+		arg.Limit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListLocksRow{}
+	for rows.Next() {
+		var i ListLocksRow
+		if err := rows.Scan(
+			&i.LockKey,
+			&i.OwnerID,
+			&i.Epoch,
+			&i.Status,
+			&i.RemainingMicros,
+			&i.AcquiredMicrosAgo,
+			&i.CreatedMicrosAgo,
+			&i.UpdatedMicrosAgo,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockFloors = `-- name: LockFloors :many
+SELECT f.shard
+FROM helix_lock_floor AS f FORCE INDEX (PRIMARY)
+WHERE f.shard IN (/*SLICE:shards*/?)
+LIMIT 256
+FOR UPDATE SKIP LOCKED
+`
+
+// Locks the floors of these shards, but for those that a transaction with a fresh
+// key of theirs has locked.
+//
+//	SELECT f.shard
+//	FROM helix_lock_floor AS f FORCE INDEX (PRIMARY)
+//	WHERE f.shard IN (/*SLICE:shards*/?)
+//	LIMIT 256
+//	FOR UPDATE SKIP LOCKED
+func (q *Queries) LockFloors(ctx context.Context, shards []int16) ([]int16, error) {
+	query := lockFloors
+	var queryParams []interface{}
+	if len(shards) > 0 {
+		for _, v := range shards {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:shards*/?", strings.Repeat(",?", len(shards))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:shards*/?", "NULL", 1)
+	}
+	rows, err := q.query(ctx, nil, query, queryParams...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []int16{}
+	for rows.Next() {
+		var shard int16
+		if err := rows.Scan(&shard); err != nil {
+			return nil, err
+		}
+		items = append(items, shard)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockPurgeable = `-- name: LockPurgeable :many
+SELECT CAST(item.i AS SIGNED) AS i
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+WHERE (l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED)))
+LIMIT 1000
+FOR UPDATE SKIP LOCKED
+`
+
+type LockPurgeableParams struct {
+	Batch      string `json:"batch"`
+	IdleMicros int64  `json:"idle_micros"`
+}
+
+// Locks those of up to a thousand keys that may still be purged, and that nobody
+// has locked.
+//
+//	SELECT CAST(item.i AS SIGNED) AS i
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	WHERE (l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED)))
+//	LIMIT 1000
+//	FOR UPDATE SKIP LOCKED
+func (q *Queries) LockPurgeable(ctx context.Context, arg LockPurgeableParams) ([]int64, error) {
+	rows, err := q.query(ctx, q.lockPurgeableStmt, lockPurgeable, arg.Batch, arg.IdleMicros, arg.IdleMicros)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []int64{}
+	for rows.Next() {
+		var i int64
+		if err := rows.Scan(&i); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockRows = `-- name: LockRows :many
+SELECT
+    CAST(item.i AS SIGNED) AS i,
+    l.epoch,
+    CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+        0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+LIMIT 1000
+FOR UPDATE
+`
+
+type LockRowsParams struct {
+	ReclaimHex string `json:"reclaim_hex"`
+	Batch      string `json:"batch"`
+}
+
+type LockRowsRow struct {
+	I          int64 `json:"i"`
+	Epoch      int64 `json:"epoch"`
+	HeldMicros int64 `json:"held_micros"`
+}
+
+// Locks the rows of up to a thousand keys that have one, and says which are free:
+// held_micros is zero, or one more than the microseconds their lease still has
+// (one: it has expired, and may have been extended).
+//
+//	SELECT
+//	    CAST(item.i AS SIGNED) AS i,
+//	    l.epoch,
+//	    CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	        0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	LIMIT 1000
+//	FOR UPDATE
+func (q *Queries) LockRows(ctx context.Context, arg LockRowsParams) ([]*LockRowsRow, error) {
+	rows, err := q.query(ctx, q.lockRowsStmt, lockRows, arg.ReclaimHex, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*LockRowsRow{}
+	for rows.Next() {
+		var i LockRowsRow
+		if err := rows.Scan(&i.I, &i.Epoch, &i.HeldMicros); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockRowsNoWait = `-- name: LockRowsNoWait :many
+SELECT
+    CAST(item.i AS SIGNED) AS i,
+    l.epoch,
+    CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+        0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+LIMIT 1000
+FOR UPDATE SKIP LOCKED
+`
+
+type LockRowsNoWaitParams struct {
+	ReclaimHex string `json:"reclaim_hex"`
+	Batch      string `json:"batch"`
+}
+
+type LockRowsNoWaitRow struct {
+	I          int64 `json:"i"`
+	Epoch      int64 `json:"epoch"`
+	HeldMicros int64 `json:"held_micros"`
+}
+
+// LockRows but for the rows that another transaction has locked.
+//
+//	SELECT
+//	    CAST(item.i AS SIGNED) AS i,
+//	    l.epoch,
+//	    CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	        0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	LIMIT 1000
+//	FOR UPDATE SKIP LOCKED
+func (q *Queries) LockRowsNoWait(ctx context.Context, arg LockRowsNoWaitParams) ([]*LockRowsNoWaitRow, error) {
+	rows, err := q.query(ctx, q.lockRowsNoWaitStmt, lockRowsNoWait, arg.ReclaimHex, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*LockRowsNoWaitRow{}
+	for rows.Next() {
+		var i LockRowsNoWaitRow
+		if err := rows.Scan(&i.I, &i.Epoch, &i.HeldMicros); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const missingLocks = `-- name: MissingLocks :many
+SELECT CAST(item.i AS SIGNED) AS i
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
+WHERE l.lock_key IS NULL
+LIMIT 1000
+`
+
+// Which of up to a thousand keys have no row, by their place in the list.
+//
+//	SELECT CAST(item.i AS SIGNED) AS i
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
+//	WHERE l.lock_key IS NULL
+//	LIMIT 1000
+func (q *Queries) MissingLocks(ctx context.Context, batch string) ([]int64, error) {
+	rows, err := q.query(ctx, q.missingLocksStmt, missingLocks, batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []int64{}
+	for rows.Next() {
+		var i int64
+		if err := rows.Scan(&i); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const purgeCandidates = `-- name: PurgeCandidates :many
+SELECT
+    l.lock_key,
+    CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
+    CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable
+FROM helix_locks AS l FORCE INDEX (PRIMARY)
+WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+ORDER BY l.lock_key
+LIMIT ?
+`
+
+type PurgeCandidatesParams struct {
+	IdleMicros int64  `json:"idle_micros"`
+	AfterHex   string `json:"after_hex"`
+	Limit      int32  `json:"limit"`
+}
+
+type PurgeCandidatesRow struct {
+	LockKey   []byte `json:"lock_key"`
+	Shard     int64  `json:"shard"`
+	Purgeable int64  `json:"purgeable"`
+}
+
+// One page of keys that may be purged: retired ones, and free ones untouched for
+// idle_micros unless that is negative. A plain read of up to scan rows; the last
+// of them is where the next page begins.
+//
+//	SELECT
+//	    l.lock_key,
+//	    CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
+//	    CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable
+//	FROM helix_locks AS l FORCE INDEX (PRIMARY)
+//	WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+//	ORDER BY l.lock_key
+//	LIMIT ?
+func (q *Queries) PurgeCandidates(ctx context.Context, arg PurgeCandidatesParams) ([]*PurgeCandidatesRow, error) {
+	rows, err := q.query(ctx, q.purgeCandidatesStmt, purgeCandidates,
+		arg.IdleMicros,
+		arg.IdleMicros,
+		arg.AfterHex,
+		arg.Limit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*PurgeCandidatesRow{}
+	for rows.Next() {
+		var i PurgeCandidatesRow
+		if err := rows.Scan(&i.LockKey, &i.Shard, &i.Purgeable); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const raiseFloors = `-- name: RaiseFloors :exec
+INSERT INTO helix_lock_floor (shard, floor_epoch)
+SELECT MOD(CRC32(l.lock_key), 256), l.epoch
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
+`
+
+// Raises the floors to the epochs of up to a thousand keys that are about to go.
+//
+//	INSERT INTO helix_lock_floor (shard, floor_epoch)
+//	SELECT MOD(CRC32(l.lock_key), 256), l.epoch
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
+func (q *Queries) RaiseFloors(ctx context.Context, batch string) error {
+	_, err := q.exec(ctx, q.raiseFloorsStmt, raiseFloors, batch)
+	return err
+}
+
 const releaseLock = `-- name: ReleaseLock :execrows
 UPDATE helix_locks
 SET
     status = 0,
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 `
 
 type ReleaseLockParams struct {
@@ -221,7 +1211,7 @@ type ReleaseLockParams struct {
 //	    status = 0,
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 func (q *Queries) ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error) {
 	result, err := q.exec(ctx, q.releaseLockStmt, releaseLock,
 		arg.KeyHex,
@@ -235,16 +1225,90 @@ func (q *Queries) ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64
 	return result.RowsAffected()
 }
 
+const renewLeases = `-- name: RenewLeases :execrows
+INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+SELECT l.lock_key, l.owner_id, l.lease_id, l.epoch, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+FOR UPDATE SKIP LOCKED
+ON DUPLICATE KEY UPDATE
+    lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
+    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at))
+`
+
+type RenewLeasesParams struct {
+	Batch     string `json:"batch"`
+	Keep      int64  `json:"keep"`
+	TtlMicros int64  `json:"ttl_micros"`
+}
+
+// Renews up to a thousand leases of one TTL, but for those whose row another
+// transaction has locked. It counts each of them twice.
+//
+//	INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
+//	SELECT l.lock_key, l.owner_id, l.lease_id, l.epoch, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+//	        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+//	FOR UPDATE SKIP LOCKED
+//	ON DUPLICATE KEY UPDATE
+//	    lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
+//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at))
+func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) (int64, error) {
+	result, err := q.exec(ctx, q.renewLeasesStmt, renewLeases, arg.Batch, arg.Keep, arg.TtlMicros)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const renewLock = `-- name: RenewLock :execrows
 UPDATE helix_locks
 SET
+    lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(lease_id), lease_id),
     expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 `
 
 type RenewLockParams struct {
+	Keep      int64  `json:"keep"`
 	TtlMicros int64  `json:"ttl_micros"`
 	KeyHex    string `json:"key_hex"`
 	OwnerHex  string `json:"owner_hex"`
@@ -256,12 +1320,14 @@ type RenewLockParams struct {
 //
 //	UPDATE helix_locks
 //	SET
+//	    lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(lease_id), lease_id),
 //	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 func (q *Queries) RenewLock(ctx context.Context, arg RenewLockParams) (int64, error) {
 	result, err := q.exec(ctx, q.renewLockStmt, renewLock,
+		arg.Keep,
 		arg.TtlMicros,
 		arg.KeyHex,
 		arg.OwnerHex,
@@ -274,10 +1340,227 @@ func (q *Queries) RenewLock(ctx context.Context, arg RenewLockParams) (int64, er
 	return result.RowsAffected()
 }
 
+const retireLock = `-- name: RetireLock :execresult
+UPDATE helix_locks
+SET
+    status = 2,
+    lease_id = 0,
+    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+    AND (status <> 1
+        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
+        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
+`
+
+type RetireLockParams struct {
+	KeyHex      string `json:"key_hex"`
+	DeadLeaseID int64  `json:"dead_lease_id"`
+}
+
+// Marks a free key as deletable; one that is held answers as in AcquireKnownLock.
+//
+//	UPDATE helix_locks
+//	SET
+//	    status = 2,
+//	    lease_id = 0,
+//	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+//	    AND (status <> 1
+//	        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
+//	        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
+func (q *Queries) RetireLock(ctx context.Context, arg RetireLockParams) (sql.Result, error) {
+	return q.exec(ctx, q.retireLockStmt, retireLock, arg.KeyHex, arg.DeadLeaseID)
+}
+
+const revokeLock = `-- name: RevokeLock :execrows
+UPDATE helix_locks
+SET
+    epoch = epoch + 1,
+    lease_id = 0,
+    status = 0,
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+`
+
+// Ends whatever lease there is: its epoch is over, whoever fences with it is lost.
+//
+//	UPDATE helix_locks
+//	SET
+//	    epoch = epoch + 1,
+//	    lease_id = 0,
+//	    status = 0,
+//	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
+func (q *Queries) RevokeLock(ctx context.Context, keyHex string) (int64, error) {
+	result, err := q.exec(ctx, q.revokeLockStmt, revokeLock, keyHex)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const standingLeases = `-- name: StandingLeases :many
+SELECT
+    CAST(item.i AS SIGNED) AS i,
+    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros
+FROM (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+LIMIT 1000
+`
+
+type StandingLeasesRow struct {
+	I               int64 `json:"i"`
+	RemainingMicros int64 `json:"remaining_micros"`
+}
+
+// Which of up to a thousand leases stand, by their place in the list, and for how
+// long they do: a plain read.
+//
+//	SELECT
+//	    CAST(item.i AS SIGNED) AS i,
+//	    CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros
+//	FROM (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+//	        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
+//	WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+//	LIMIT 1000
+func (q *Queries) StandingLeases(ctx context.Context, batch string) ([]*StandingLeasesRow, error) {
+	rows, err := q.query(ctx, q.standingLeasesStmt, standingLeases, batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*StandingLeasesRow{}
+	for rows.Next() {
+		var i StandingLeasesRow
+		if err := rows.Scan(&i.I, &i.RemainingMicros); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const takeLocks = `-- name: TakeLocks :execrows
+UPDATE helix_locks AS l
+JOIN (
+    SELECT
+        n.i AS i,
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+    STRAIGHT_JOIN (
+        SELECT 100 * h.d + 10 * t.d + o.d AS i
+        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+    ) AS n
+    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+    ORDER BY n.i
+    LIMIT 1000
+) AS item ON l.lock_key = item.lock_key
+SET
+    l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    l.lease_id = ?,
+    l.epoch = l.epoch + 1,
+    l.status = 1,
+    l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    l.acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    l.updated_at = IF(l.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, l.updated_at))
+`
+
+type TakeLocksParams struct {
+	Batch     string `json:"batch"`
+	OwnerHex  string `json:"owner_hex"`
+	LeaseID   int64  `json:"lease_id"`
+	TtlMicros int64  `json:"ttl_micros"`
+}
+
+// Acquires up to a thousand keys whose rows this transaction has locked, and found
+// to be free.
+//
+//	UPDATE helix_locks AS l
+//	JOIN (
+//	    SELECT
+//	        n.i AS i,
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
+//	    STRAIGHT_JOIN (
+//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
+//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
+//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
+//	    ) AS n
+//	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
+//	    ORDER BY n.i
+//	    LIMIT 1000
+//	) AS item ON l.lock_key = item.lock_key
+//	SET
+//	    l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    l.lease_id = ?,
+//	    l.epoch = l.epoch + 1,
+//	    l.status = 1,
+//	    l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    l.acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    l.updated_at = IF(l.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, l.updated_at))
+func (q *Queries) TakeLocks(ctx context.Context, arg TakeLocksParams) (int64, error) {
+	result, err := q.exec(ctx, q.takeLocksStmt, takeLocks,
+		arg.Batch,
+		arg.OwnerHex,
+		arg.LeaseID,
+		arg.TtlMicros,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const verifyLock = `-- name: VerifyLock :one
 SELECT epoch
 FROM helix_locks
-WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 LIMIT 1
 LOCK IN SHARE MODE
 `
@@ -295,7 +1578,7 @@ type VerifyLockParams struct {
 //
 //	SELECT epoch
 //	FROM helix_locks
-//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND lease_id = ? AND status = 1
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 //	LIMIT 1
 //	LOCK IN SHARE MODE
 func (q *Queries) VerifyLock(ctx context.Context, arg VerifyLockParams) (int64, error) {

@@ -38,7 +38,10 @@ func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...
 	if err != nil {
 		return nil, err
 	}
-	return l.acquireLease(ctx, tx, key, a)
+	ctx, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1})
+	lease, err := l.acquireLease(ctx, tx, key, a)
+	seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: 1})
+	return lease, err
 }
 
 // LockTx excludes every other LockTx, [Locker.Do] and acquisition of key from
@@ -56,10 +59,11 @@ func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...
 // lease of key, and takes no option that a lease alone could use. It is one
 // statement, and sets LAST_INSERT_ID(), as AcquireTx does.
 func (l *Locker) LockTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) error {
-	if err := l.lockOptions(key, opts); err != nil {
+	a, err := l.lockOptions(key, opts)
+	if err != nil {
 		return err
 	}
-	_, err := l.lock(ctx, tx, key)
+	_, err = l.lock(ctx, tx, key, a)
 	return err
 }
 
@@ -78,8 +82,16 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, opts ...AcquireOpti
 	if err != nil {
 		return nil, err
 	}
-	var lease *Lease
+	ctx, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1})
+	lease, attempts, err := l.tryAcquire(ctx, key, a)
+	seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: attempts})
+	return lease, err
+}
+
+// tryAcquire is TryAcquire after validation, and unobserved.
+func (l *Locker) tryAcquire(ctx context.Context, key string, a acquisition) (lease *Lease, attempts int, err error) {
 	err = l.run(ctx, job{op: "acquire", key: key}, func(tx *sql.Tx) (int64, error) {
+		attempts++
 		le, err := l.acquireLease(ctx, tx, key, a)
 		if err != nil {
 			return 0, err
@@ -88,13 +100,14 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, opts ...AcquireOpti
 		return le.epoch, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, attempts, err
 	}
-	return lease, nil
+	return lease, attempts, nil
 }
 
+// acquireLease is AcquireTx after validation, and unobserved.
 func (l *Locker) acquireLease(ctx context.Context, tx *sql.Tx, key string, a acquisition) (*Lease, error) {
-	le := &Lease{locker: l, key: key, id: rand.Int64(), ttl: a.ttl}
+	le := newLease(ctx, l, key, a.ttl)
 	p := lockdb.AcquireLockParams{
 		LeaseID:   le.id,
 		Status:    lockdb.StatusActive,
@@ -105,7 +118,7 @@ func (l *Locker) acquireLease(ctx context.Context, tx *sql.Tx, key string, a acq
 	}
 	asked := time.Now()
 	var err error
-	if le.epoch, err = l.acquire(ctx, tx, "acquire", key, p); err != nil {
+	if le.epoch, err = l.acquire(ctx, tx, "acquire", key, a.wait, p); err != nil {
 		return nil, err
 	}
 	if le.waited(asked) {
@@ -118,29 +131,76 @@ func (l *Locker) acquireLease(ctx context.Context, tx *sql.Tx, key string, a acq
 }
 
 // lock is LockTx after validation; it returns the epoch of the lock.
-func (l *Locker) lock(ctx context.Context, tx *sql.Tx, key string) (int64, error) {
-	return l.acquire(ctx, tx, "lock", key, lockdb.AcquireLockParams{
+func (l *Locker) lock(ctx context.Context, tx *sql.Tx, key string, a acquisition) (epoch int64, err error) {
+	ctx, seen := l.observe(ctx, Operation{Name: OpLock, Key: key, Keys: 1})
+	defer func() { seen.end(Result{Err: err, Epoch: epoch, Attempts: 1}) }()
+	return l.acquire(ctx, tx, "lock", key, a.wait, lockdb.AcquireLockParams{
 		LeaseID:   rand.Int64(),
 		Status:    lockdb.StatusInactive,
 		TtlMicros: 0, // see package lockdb: a later expiry would keep status 1
 	})
 }
 
-// acquire sends the one statement that acquires, and returns the epoch won. It
-// fills in the names.
-func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, p lockdb.AcquireLockParams) (int64, error) {
+// acquire acquires key and returns the epoch won. It fills in the names.
+func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, w wait, p lockdb.AcquireLockParams) (int64, error) {
 	q, err := l.in(tx, op, key)
 	if err != nil {
 		return 0, err
 	}
 	p.KeyHex, p.OwnerHex = lockdb.Hex(key), lockdb.Hex(l.owner)
-	if l.known.has(key) {
-		answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p)))
-		if err != nil {
-			return 0, l.failed(tx, op, key, err)
+	send := l.acquireWaiting
+	if w == noWait {
+		if !l.known.has(key) {
+			if err := l.ensure(ctx, op, key); err != nil {
+				return 0, err
+			}
 		}
-		if answer != 0 {
-			return epochOrHeld(key, answer)
+	}
+	if w != waitForRow {
+		send = l.acquireNoWait
+	}
+	answer, err := send(ctx, q, key, p)
+	if err == nil && answer == expiredUnlessExtended {
+		answer, err = takeOver(ctx, q, p)
+	}
+	if err != nil {
+		return 0, l.failed(tx, op, key, err)
+	}
+	switch answer {
+	case noRow:
+		return 0, fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again", op, key, ErrNotMigrated)
+	case noFreeRow:
+		return 0, &BusyError{Key: key, Err: errNoWait}
+	}
+	return epochOrHeld(key, answer)
+}
+
+// wait says what to do about a row that another transaction has locked.
+type wait int
+
+const (
+	waitForRow wait = iota // in the server
+	noWait                 // refuse
+	noWaitSeen             // refuse, and the row is known to be there
+)
+
+// What the statements answer, beside what epochOrHeld reads.
+const (
+	noRow     = 0
+	noFreeRow = math.MinInt64 // skipped
+
+	// A lease that has expired, by its row, and that may have been extended while
+	// that was locked: see [Lease.KeepAlive].
+	expiredUnlessExtended = -1
+)
+
+// acquireWaiting sends the one statement that acquires, or waits for the row, and
+// returns its answer.
+func (l *Locker) acquireWaiting(ctx context.Context, q *lockdb.Queries, key string, p lockdb.AcquireLockParams) (int64, error) {
+	if l.known.has(key) {
+		answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, 0)))
+		if err != nil || answer != 0 {
+			return answer, err
 		}
 		l.known.forget(key) // purged since
 	}
@@ -148,25 +208,60 @@ func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, p lock
 	answer, affected, err := answerOf(q.AcquireLock(ctx, p))
 	switch {
 	case err != nil:
-		return 0, l.failed(tx, op, key, err)
-	case answer == 0:
-		return 0, fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again", op, key, ErrNotMigrated)
+		return 0, err
 	case affected == 2:
 		// A row was updated; one that was inserted may vanish with the transaction.
 		// Only the next statement's cost hangs on it.
 		l.known.add(key)
 	}
-	return epochOrHeld(key, answer)
+	return answer, nil
 }
 
-func knownParams(p lockdb.AcquireLockParams) lockdb.AcquireKnownLockParams {
-	return lockdb.AcquireKnownLockParams{
+// acquireNoWait is acquireWaiting for those who would rather be refused.
+func (l *Locker) acquireNoWait(ctx context.Context, q *lockdb.Queries, key string, p lockdb.AcquireLockParams) (int64, error) {
+	answer, affected, err := answerOf(q.AcquireLockNoWait(ctx, lockdb.AcquireLockNoWaitParams{
 		KeyHex:     p.KeyHex,
 		OwnerHex:   p.OwnerHex,
 		LeaseID:    p.LeaseID,
 		Status:     p.Status,
 		TtlMicros:  p.TtlMicros,
 		ReclaimHex: p.ReclaimHex,
+	}))
+	switch {
+	case err != nil:
+		return 0, err
+	case answer == noRow: // locked, or purged since
+		l.known.forget(key)
+		return noFreeRow, nil
+	case affected == 2:
+		l.known.add(key)
+	}
+	return answer, nil
+}
+
+// takeOver acquires a key whose answer was expiredUnlessExtended.
+func takeOver(ctx context.Context, q *lockdb.Queries, p lockdb.AcquireLockParams) (int64, error) {
+	dead, _, err := answerOf(q.ClaimExtension(ctx, p.KeyHex))
+	switch {
+	case err != nil:
+		return 0, err
+	case dead < 0:
+		return dead, nil // extended: held
+	}
+	// If it was not claimed (zero), it is another's by now, and the answer says so.
+	answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, -dead)))
+	return answer, err
+}
+
+func knownParams(p lockdb.AcquireLockParams, deadLeaseID int64) lockdb.AcquireKnownLockParams {
+	return lockdb.AcquireKnownLockParams{
+		DeadLeaseID: deadLeaseID,
+		KeyHex:      p.KeyHex,
+		OwnerHex:    p.OwnerHex,
+		LeaseID:     p.LeaseID,
+		Status:      p.Status,
+		TtlMicros:   p.TtlMicros,
+		ReclaimHex:  p.ReclaimHex,
 	}
 }
 

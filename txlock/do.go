@@ -3,6 +3,7 @@ package txlock
 import (
 	"context"
 	"database/sql"
+	"time"
 )
 
 // Do runs one business transaction under the lock of key: it begins a
@@ -34,16 +35,21 @@ import (
 // but ErrCommitUnknown and ErrAbortIgnored nothing was committed.
 //
 // It adds one statement to the transaction, and no commit.
-func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context, tx *sql.Tx) error, opts ...AcquireOption) error {
-	if err := l.lockOptions(key, opts); err != nil {
+func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context, tx *sql.Tx) error, opts ...AcquireOption) (err error) {
+	a, err := l.lockOptions(key, opts)
+	if err != nil {
 		return err
 	}
 	if fn == nil {
 		return invalidNil("function", "give Do what is to be run under the lock")
 	}
-	return l.run(ctx, job{op: "do", key: key, txOptions: l.txOptions}, func(tx *sql.Tx) (int64, error) {
-		epoch, err := l.lock(ctx, tx, key)
-		if err != nil {
+	ctx, seen := l.observe(ctx, Operation{Name: OpDo, Key: key, Keys: 1})
+	var epoch int64
+	attempts := 0
+	defer func() { seen.end(Result{Err: err, Epoch: epoch, Attempts: attempts}) }()
+	return l.run(ctx, job{op: "do", key: key, txOptions: l.txOptions}, func(tx *sql.Tx) (_ int64, err error) {
+		attempts++
+		if epoch, err = l.lock(ctx, tx, key, a); err != nil {
 			return 0, err
 		}
 		return epoch, fn(context.WithValue(ctx, epochKey{}, epoch), tx)
@@ -64,15 +70,38 @@ func EpochFromContext(ctx context.Context) (int64, bool) {
 // commits. If the lease is lost it returns [ErrLost] and fn is not called.
 // Everything else is as with [Locker.Do]: fn's duties, rollback, running again
 // when the server aborts, the errors, the cost.
-func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
 	if fn == nil {
 		return invalidNil("function", "give InTx what is to be run under the fence")
 	}
 	l := le.locker
-	return l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (int64, error) {
-		if err := le.VerifyTx(ctx, tx); err != nil {
+	ctx, seen := l.observe(ctx, Operation{Name: OpInTx, Key: le.key, Keys: 1})
+	attempts := 0
+	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
+	var renewed time.Time
+	err = l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (_ int64, err error) {
+		attempts++
+		if renewed, err = le.fence(ctx, tx); err != nil {
+			le.learn(err)
 			return le.epoch, err
 		}
 		return le.epoch, fn(context.WithValue(ctx, epochKey{}, le.epoch), tx)
 	})
+	if err == nil && !renewed.IsZero() {
+		le.extend(renewed)
+	}
+	return err
+}
+
+// fence verifies the lease in a transaction of InTx. On a multi-writer cluster a
+// fence writes anyhow, so that of a kept lease renews it as well; then it returns
+// from when on.
+func (le *Lease) fence(ctx context.Context, tx *sql.Tx) (renewed time.Time, err error) {
+	le.mu.Lock()
+	kept := le.kept.on
+	le.mu.Unlock()
+	if le.locker.multiWriter && kept {
+		return le.renew(ctx, tx)
+	}
+	return time.Time{}, le.VerifyTx(ctx, tx)
 }

@@ -59,29 +59,46 @@ type HeldError struct {
 	// RetryAfter is what the lease still had on the server's clock when it
 	// answered, to the microsecond. It may be released earlier or renewed.
 	RetryAfter time.Duration
+	// Owner and Epoch are those of the lease, where the call has read them: a
+	// waiting [Locker.Acquire] does, the others leave them empty.
+	Owner string
+	Epoch int64
 }
 
 func (e *HeldError) Error() string {
+	if e.Owner != "" {
+		return fmt.Sprintf("txlock: key %q is held by %q, epoch %d, for another %v: try again after that, or earlier in case it is released", e.Key, e.Owner, e.Epoch, e.RetryAfter)
+	}
 	return fmt.Sprintf("txlock: key %q is held for another %v: try again after that, or earlier in case it is released", e.Key, e.RetryAfter)
 }
 
 // Is matches [ErrHeld].
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
-// LostError says that a lease is not the key's newest, or was released. It
-// matches [ErrLost]. Nothing was changed.
+// LostError says that a lease is not the key's newest, or was released, or, as the
+// cause of [Lease.Context], that it may be. It matches [ErrLost]. Nothing was
+// changed.
 type LostError struct {
 	Key   string
 	Owner string
 	Epoch int64
+	// Err is why the lease must be taken for lost although the server has not said
+	// so: it could not be renewed in time. Nil if the server said so.
+	Err error
 }
 
 func (e *LostError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("txlock: lease %d of key %q by %q may be lost: stop its work, acquire anew: %v", e.Epoch, e.Key, e.Owner, e.Err)
+	}
 	return fmt.Sprintf("txlock: lease %d of key %q by %q is lost (released, taken over or revoked): stop its work, roll back, acquire anew", e.Epoch, e.Key, e.Owner)
 }
 
 // Is matches [ErrLost].
 func (e *LostError) Is(target error) bool { return target == ErrLost }
+
+// Unwrap returns why the lease could not be renewed, if that is why.
+func (e *LostError) Unwrap() error { return e.Err }
 
 // BusyError says that the server gave up waiting for the row of the key, which
 // another open transaction keeps locked. It matches [ErrBusy]. The server undid
@@ -95,8 +112,13 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
+	if errors.Is(e.Err, errNoWait) {
+		return fmt.Sprintf("txlock: key %q could not be had without waiting: try again later: %v", e.Key, e.Err)
+	}
 	return fmt.Sprintf("txlock: key %q is locked by another open transaction: roll back and try again later (innodb_lock_wait_timeout sets how long the server waits): %v", e.Key, e.Err)
 }
+
+var errNoWait = errors.New("another open transaction has its row locked, and NoWait was asked for")
 
 // Is matches [ErrBusy].
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }

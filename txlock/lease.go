@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -20,9 +22,16 @@ type Lease struct {
 	epoch  int64
 	id     int64 // tells it from a lease whose rollback gave it this epoch
 	ttl    time.Duration
+	values context.Context // what Context inherits
 
 	mu       sync.Mutex
 	deadline time.Time
+	trust    trust
+	kept     kept
+}
+
+func newLease(ctx context.Context, l *Locker, key string, ttl time.Duration) *Lease {
+	return &Lease{locker: l, key: key, id: 1 + rand.Int64N(math.MaxInt64), ttl: ttl, values: context.WithoutCancel(ctx)}
 }
 
 // Key returns what is held.
@@ -34,6 +43,13 @@ func (le *Lease) Owner() string { return le.locker.owner }
 // Epoch returns the fencing token: greater than that of every earlier
 // acquisition of the key.
 func (le *Lease) Epoch() int64 { return le.epoch }
+
+func (le *Lease) epochOrZero() int64 {
+	if le == nil {
+		return 0
+	}
+	return le.epoch
+}
 
 // Deadline returns the instant, on this process's monotonic clock, up to which
 // nobody else can have taken the lease over by expiry: nine tenths of the TTL
@@ -70,7 +86,9 @@ func (le *Lease) extend(asked time.Time) {
 // statement, or two if the first had to wait for the row for more than half the
 // TTL.
 func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) error {
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1})
 	_, err := le.renew(ctx, tx)
+	seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1})
 	return err
 }
 
@@ -90,6 +108,7 @@ func (le *Lease) renew(ctx context.Context, tx *sql.Tx) (asked time.Time, err er
 			OwnerHex:  lockdb.Hex(le.Owner()),
 			Epoch:     le.epoch,
 			LeaseID:   le.id,
+			Keep:      le.keepFlag(),
 		})
 		if err := le.answer(tx, "renew", n, err); err != nil {
 			return asked, err
@@ -127,6 +146,14 @@ func (le *Lease) waited(asked time.Time) bool { return time.Since(asked) > le.tt
 // the row locked: roll back soon. Further errors are those of
 // [Locker.AcquireTx]. It is one statement.
 func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpVerify, Key: le.key, Keys: 1})
+	err := le.verify(ctx, tx)
+	seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1})
+	return err
+}
+
+// verify is VerifyTx, unobserved.
+func (le *Lease) verify(ctx context.Context, tx *sql.Tx) error {
 	q, err := le.locker.in(tx, "verify", le.key)
 	if err != nil {
 		return err
@@ -154,7 +181,20 @@ func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
 // It fails with [ErrLost] if the lease is no longer the key's newest or was
 // released already; a newer lease is never touched. Further errors are those of
 // [Locker.AcquireTx]. It is one statement.
-func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) error {
+func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) (err error) {
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRelease, Key: le.key, Keys: 1})
+	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
+	if err := le.release(ctx, tx); err != nil {
+		return err
+	}
+	le.mu.Lock()
+	le.trust.released = true
+	le.mu.Unlock()
+	return nil
+}
+
+// release is ReleaseTx, unobserved.
+func (le *Lease) release(ctx context.Context, tx *sql.Tx) error {
 	q, err := le.locker.in(tx, "release", le.key)
 	if err != nil {
 		return err
@@ -173,15 +213,20 @@ func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) error {
 // [WithMaxAttempts]). After [ErrCommitUnknown] it may simply be called again. It
 // waits for transactions of this lease that are open, since they have the row
 // locked: call it between them, not inside one. It is three round trips.
-func (le *Lease) Renew(ctx context.Context) error {
+func (le *Lease) Renew(ctx context.Context) (err error) {
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1})
+	attempts := 0
+	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
 	var asked time.Time
-	err := le.run(ctx, "renew", func(tx *sql.Tx) (err error) {
+	err = le.run(ctx, "renew", func(tx *sql.Tx) (err error) {
+		attempts++
 		asked, err = le.renew(ctx, tx)
 		return err
 	})
 	if err == nil {
 		le.extend(asked)
 	}
+	le.learn(err)
 	return err
 }
 
@@ -189,8 +234,27 @@ func (le *Lease) Renew(ctx context.Context) error {
 // A transaction that the server aborts is run again (see [WithMaxAttempts]).
 // A second call fails with [ErrLost]; after [ErrCommitUnknown] that says that the
 // lease is over, one way or the other. It is three round trips.
-func (le *Lease) Release(ctx context.Context) error {
-	return le.run(ctx, "release", func(tx *sql.Tx) error { return le.ReleaseTx(ctx, tx) })
+func (le *Lease) Release(ctx context.Context) (err error) {
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRelease, Key: le.key, Keys: 1})
+	attempts := 0
+	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
+	err = le.run(ctx, "release", func(tx *sql.Tx) error {
+		attempts++
+		if err := le.release(ctx, tx); err != nil {
+			return err
+		}
+		return le.deleteExtension(ctx, tx)
+	})
+	switch {
+	case err == nil:
+		le.end(nil)
+		le.locker.waiters.released(le.key)
+	case errors.Is(err, ErrCommitUnknown):
+		le.end(&LostError{Key: le.key, Owner: le.Owner(), Epoch: le.epoch, Err: err})
+	default:
+		le.learn(err)
+	}
+	return err
 }
 
 // run runs body in a short transaction of its own.

@@ -26,6 +26,8 @@ type Locker struct {
 	closed  atomic.Bool
 	known   *knownKeys
 	aborted abortedTxs
+	waiters waiters
+	keeper  *keeper
 }
 
 // New returns a Locker for the database of db, whose tables the migrations of
@@ -44,6 +46,7 @@ func New(db *sql.DB, opts ...Option) (*Locker, error) {
 	}
 	l := &Locker{config: c, db: db, plain: lockdb.New(db), known: newKnownKeys(rememberedKeys)}
 	l.queries.Store(l.plain)
+	l.keeper = newKeeper(l)
 	return l, nil
 }
 
@@ -55,8 +58,7 @@ func (l *Locker) Owner() string { return l.owner }
 // (the driver otherwise prepares, executes and closes: two round trips and a
 // packet). Each connection of the pool prepares a statement at its first use
 // there and keeps it, which counts towards the server's
-// max_prepared_stmt_count: at most one per statement of package lockdb and
-// connection.
+// max_prepared_stmt_count: at most nine a connection.
 //
 // Call it once at start-up, after the migrations; transactions given to the
 // Locker must then come from the db given to New. It takes a connection of the
@@ -89,6 +91,7 @@ func (l *Locker) Prepare(ctx context.Context) error {
 // what the driver says of closing statements; it can be called again.
 func (l *Locker) Close() error {
 	l.closed.Store(true)
+	l.keeper.close()
 	if q := l.queries.Swap(l.plain); q != l.plain {
 		if err := q.Close(); err != nil {
 			return fmt.Errorf("txlock: closing prepared statements: %w", err)
@@ -104,7 +107,12 @@ type preparer struct {
 	stmts []*sql.Stmt
 }
 
+// PrepareContext prepares what is worth it; where it returns no statement, lockdb
+// sends text.
 func (p *preparer) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	if !lockdb.IsHot(query) {
+		return nil, nil
+	}
 	stmt, err := p.DB.PrepareContext(ctx, query)
 	if err == nil {
 		p.stmts = append(p.stmts, stmt)

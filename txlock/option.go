@@ -15,6 +15,8 @@ type config struct {
 	multiWriter bool
 	attempts    int
 	txOptions   *sql.TxOptions
+	observers   []Observer
+	poll        time.Duration
 }
 
 // WithOwner names the holder in every lease of the Locker, 1 to 255 bytes. The
@@ -85,8 +87,33 @@ func WithTxOptions(opts sql.TxOptions) Option {
 	}
 }
 
+// WithObserver lets o see what the Locker does. It can be given more than once:
+// the first one starts first and ends last.
+func WithObserver(o Observer) Option {
+	return func(c *config) error {
+		if o == nil {
+			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithObserver(nil)", Reason: "leave it out"}
+		}
+		c.observers = append(c.observers, o)
+		return nil
+	}
+}
+
+// WithPollInterval bounds how long a waiting [Locker.Acquire] sleeps before it asks
+// again, and so how late it notices a release in another process, from 1 ms to 1 h.
+// The default is 1 s.
+func WithPollInterval(d time.Duration) Option {
+	return func(c *config) error {
+		if d < time.Millisecond || d > time.Hour {
+			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithPollInterval(" + d.String() + ")", Reason: "must be from 1ms to 1h"}
+		}
+		c.poll = d
+		return nil
+	}
+}
+
 func newConfig(opts []Option) (config, error) {
-	c := config{ttl: DefaultTTL, attempts: 10}
+	c := config{ttl: DefaultTTL, attempts: 10, poll: time.Second}
 	for i, opt := range opts {
 		if opt == nil {
 			return config{}, &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("nil (number %d)", i+1), Reason: "leave it out"}
@@ -114,6 +141,7 @@ type acquisition struct {
 	ttl     time.Duration
 	ttlSet  bool
 	reclaim bool
+	wait    wait
 }
 
 // TTL sets the time to live of this lease, from [MinTTL] to [MaxTTL], counted on
@@ -129,6 +157,19 @@ func TTL(ttl time.Duration) AcquireOption {
 // process has it.
 func Reclaim() AcquireOption {
 	return func(a *acquisition) { a.reclaim = true }
+}
+
+// NoWait answers at once where another transaction has the row of the key locked:
+// with [ErrBusy], nothing acquired and the transaction as usable as before. With
+// [Locker.Acquire] and [Locker.Run] it also means not to wait for a lease to end:
+// they fail with [ErrHeld] at once.
+//
+// A key whose row this Locker has not seen yet takes some more statements, in
+// short transactions of the pool given to [New], which make its row: in a pool of
+// one connection, which the caller's transaction has, they fail with an
+// [InvalidError].
+func NoWait() AcquireOption {
+	return func(a *acquisition) { a.wait = noWait }
 }
 
 func applyAcquireOptions(a *acquisition, opts []AcquireOption) error {
@@ -155,19 +196,19 @@ func (c *config) leaseOptions(key string, opts []AcquireOption) (acquisition, er
 
 // lockOptions validates what a lock for the length of a transaction is asked
 // for: it has no time to live, and nothing to reclaim.
-func (c *config) lockOptions(key string, opts []AcquireOption) error {
+func (c *config) lockOptions(key string, opts []AcquireOption) (acquisition, error) {
 	var a acquisition
 	if err := checkKey(key); err != nil {
-		return err
+		return a, err
 	}
 	if err := applyAcquireOptions(&a, opts); err != nil {
-		return err
+		return a, err
 	}
 	switch {
 	case a.ttlSet:
-		return &InvalidError{Kind: ErrInvalidArgument, Value: "TTL(" + a.ttl.String() + ")", Reason: "a lock lasts as long as its transaction: leave TTL out"}
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "TTL(" + a.ttl.String() + ")", Reason: "a lock lasts as long as its transaction: leave TTL out"}
 	case a.reclaim:
-		return &InvalidError{Kind: ErrInvalidArgument, Value: "Reclaim()", Reason: "a lock leaves no lease behind to reclaim: leave it out"}
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Reclaim()", Reason: "a lock leaves no lease behind to reclaim: leave it out"}
 	}
-	return nil
+	return a, nil
 }

@@ -2,7 +2,6 @@ package txlock_test
 
 import (
 	"errors"
-	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,7 +14,7 @@ import (
 // expectPrepareThenClose expects a Prepare that takes some time, and that nothing
 // of it stays open.
 func (m *mocked) expectPrepareThenClose() {
-	for range reflect.TypeFor[lockdb.Querier]().NumMethod() {
+	for range lockdb.HotStatements() {
 		m.mock.ExpectPrepare("-- name: ").WillDelayFor(time.Second).WillBeClosed()
 	}
 }

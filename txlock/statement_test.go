@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -257,7 +256,7 @@ func TestPrepareFails(t *testing.T) {
 
 func TestCloseClosesWhatWasPrepared(t *testing.T) {
 	m := newMocked(t)
-	for range reflect.TypeFor[lockdb.Querier]().NumMethod() {
+	for range lockdb.HotStatements() {
 		m.mock.ExpectPrepare("-- name: ").WillBeClosed()
 	}
 	if err := m.Prepare(t.Context()); err != nil {

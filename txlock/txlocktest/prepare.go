@@ -1,7 +1,6 @@
 package txlocktest
 
 import (
-	"reflect"
 	"regexp"
 	"strings"
 
@@ -13,8 +12,7 @@ import (
 // ExpectPrepare expects Locker.Prepare. The expectations that follow are the
 // same as without it.
 func ExpectPrepare(mock sqlmock.Sqlmock) {
-	// lockdb prepares each of its statements once.
-	for range reflect.TypeFor[lockdb.Querier]().NumMethod() {
+	for range lockdb.HotStatements() {
 		mock.ExpectPrepare(anyName)
 	}
 }

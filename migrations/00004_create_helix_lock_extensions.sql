@@ -1,0 +1,14 @@
+-- +goose NO TRANSACTION
+-- A lease that its holder renews in the background while transactions that it
+-- fences keep its row locked: until when it is extended nevertheless. Seldom more
+-- than a few rows.
+
+-- +goose Up
+CREATE TABLE IF NOT EXISTS helix_lock_extensions (
+    lease_id   BIGINT      NOT NULL,
+    expires_at DATETIME(6) NOT NULL COMMENT 'UTC',
+    PRIMARY KEY (lease_id)
+) ENGINE = InnoDB;
+
+-- +goose Down
+DROP TABLE IF EXISTS helix_lock_extensions;

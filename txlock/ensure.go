@@ -1,0 +1,82 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gox-helix/gox-helix/lockdb"
+)
+
+// ensurePatience bounds what a call with NoWait spends on making a fresh key's row.
+const ensurePatience = time.Second
+
+// ensure makes the row of a key that may be fresh, free, in short transactions of
+// its own, so that it can be locked without waiting: an insert would wait for
+// another transaction's insert of the same key, and a locking read of a row that
+// is not there keeps others from inserting.
+func (l *Locker) ensure(ctx context.Context, op, key string) error {
+	return l.ensuring(ctx, op, key, func(ctx context.Context) error {
+		// Uncommitted, so as to see a row that another transaction is about to insert.
+		missing := false
+		err := l.read(ctx, op, key, sql.LevelReadUncommitted, func(q *lockdb.Queries) error {
+			_, err := q.InspectLock(ctx, lockdb.Hex(key))
+			if errors.Is(err, sql.ErrNoRows) {
+				missing, err = true, nil
+			}
+			return err
+		})
+		if err != nil || !missing {
+			return err
+		}
+		return l.run(ctx, job{op: op, key: key}, func(tx *sql.Tx) (int64, error) {
+			q, err := l.in(tx, op, key)
+			if err != nil {
+				return 0, err
+			}
+			if err := q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)}); err != nil {
+				return 0, l.failed(tx, op, key, err)
+			}
+			return 0, nil
+		})
+	})
+}
+
+// ensuring runs work for at most ensurePatience, and beside a transaction that may
+// have the pool's last connection.
+func (l *Locker) ensuring(ctx context.Context, op, key string, work func(ctx context.Context) error) error {
+	if s := l.db.Stats(); s.MaxOpenConnections == 1 && s.InUse == 1 {
+		return &InvalidError{Kind: ErrInvalidArgument, Value: "NoWait()", Reason: fmt.Sprintf("%s %q: a key that may be fresh takes a second connection, and the pool has one: allow two (SetMaxOpenConns), or leave NoWait out", op, key)}
+	}
+	within, cancel := context.WithTimeout(ctx, ensurePatience)
+	defer cancel()
+	err := work(within)
+	if err != nil && ctx.Err() == nil && (within.Err() != nil || IsRetryable(err)) {
+		// Not ErrTxAborted: that would be said of the caller's transaction.
+		return &BusyError{Key: key, Err: fmt.Errorf("its row could not be made within %v, for want of a free connection or because of another transaction (%w): %v", ensurePatience, errNoWait, err)}
+	}
+	return err
+}
+
+// read runs a plain read in a transaction of its own, since in a session without
+// autocommit it would leave one open.
+func (l *Locker) read(ctx context.Context, op, key string, isolation sql.IsolationLevel, work func(q *lockdb.Queries) error) (err error) {
+	if l.closed.Load() {
+		return closedError(op, key)
+	}
+	tx, err := l.db.BeginTx(ctx, &sql.TxOptions{Isolation: isolation})
+	if err != nil {
+		return fmt.Errorf("txlock: %s %q: nothing was done, no transaction could be begun: %w", op, key, err)
+	}
+	defer func() {
+		if rollbackErr := tx.Rollback(); err == nil && !errors.Is(rollbackErr, sql.ErrTxDone) {
+			err = rollbackErr
+		}
+	}()
+	if err := work(l.queries.Load().WithTx(tx)); err != nil {
+		return statementError(op, key, err)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package txlock
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// kept is what a lease knows of its heartbeat. Its fields are guarded by the
+// lease's mutex, but for those of the keeper.
+type kept struct {
+	marked  bool // the row says that the lease may be extended: see RenewLock
+	on      bool
+	failure error // why the last heartbeat failed
+	seen    observation
+	stop    func() bool // stops waiting for the end of KeepAlive's context
+
+	next    time.Time // keeper's: when to renew
+	beating bool      // keeper's: a renewal is under way
+	// extended says that the lease may have a row in helix_lock_extensions.
+	extended bool
+}
+
+// KeepAlive renews the lease in the background, from now until ctx ends or the
+// lease is released or lost, or the Locker is closed. First it renews once itself,
+// as [Lease.Renew] does, and fails as that does; call it before fenced transactions
+// of the lease begin, since it waits for those that are open.
+//
+// A Locker renews all leases that it keeps together, in one goroutine: each after
+// a third of its TTL, a thousand of one TTL in one statement, on at most four
+// connections. A heartbeat that fails is tried again until [Lease.Deadline];
+// then, or as soon as the server says that the lease is over, [Lease.Context] is
+// cancelled. It never waits for transactions that have the row locked: while the
+// holder's own fenced transactions do, it extends the lease in
+// helix_lock_extensions, which whoever finds the lease expired looks at.
+//
+// With [WithMultiWriter] there are no extensions. There each [Lease.InTx] of a kept
+// lease renews it as it commits, and a single transaction that is longer than the
+// deadline ends the trust.
+//
+// When ctx ends, the lease is neither released nor lost: it runs out.
+func (le *Lease) KeepAlive(ctx context.Context) error {
+	l := le.locker
+	le.mu.Lock()
+	over, on, cause := le.trust.over, le.kept.on, le.trust.cause
+	le.kept.marked = !l.multiWriter // from the renewal that follows
+	le.mu.Unlock()
+	switch {
+	case over && cause == nil:
+		return le.lost()
+	case over:
+		return fmt.Errorf("txlock: keep %q alive: its context has ended: %w", le.key, cause)
+	case on:
+		return &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("lease %d of %q", le.epoch, le.key), Reason: "is kept alive already"}
+	}
+	if err := le.Renew(ctx); err != nil {
+		return err
+	}
+	return le.keep(ctx)
+}
+
+// keep hands a lease that was just renewed to the keeper.
+func (le *Lease) keep(ctx context.Context) error {
+	le.Context() // the deadline is watched from now on
+	holdCtx, seen := le.locker.observe(le.values, Operation{Name: OpHold, Key: le.key, Keys: 1})
+	_ = holdCtx
+	le.mu.Lock()
+	le.kept.on, le.kept.seen = true, seen
+	le.kept.next = time.Now().Add(le.beat())
+	le.mu.Unlock()
+	if err := le.locker.keeper.add(le); err != nil {
+		le.end(err)
+		return fmt.Errorf("txlock: keep %q alive: %w", le.key, err)
+	}
+	stop := context.AfterFunc(ctx, le.forsake)
+	le.mu.Lock()
+	le.kept.stop = stop
+	over := le.trust.over
+	le.mu.Unlock()
+	if over {
+		stop()
+	}
+	return nil
+}
+
+// forsake stops the heartbeat and leaves the lease to run out.
+func (le *Lease) forsake() {
+	le.mu.Lock()
+	seen, on := le.kept.seen, le.kept.on
+	le.kept.on = false
+	le.mu.Unlock()
+	if on {
+		seen.end(Result{Epoch: le.epoch})
+		le.locker.keeper.remove(le)
+	}
+}
+
+// beat is the time between heartbeats.
+func (le *Lease) beat() time.Duration { return le.ttl / 3 }
+
+// keepFlag is what a renewal writes about the lease's being kept.
+func (le *Lease) keepFlag() int64 {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	if le.kept.marked {
+		return 1
+	}
+	return 0
+}
+
+// deleteExtension is the part of a release that concerns extensions.
+func (le *Lease) deleteExtension(ctx context.Context, tx *sql.Tx) error {
+	le.mu.Lock()
+	extended := le.kept.extended
+	le.mu.Unlock()
+	if !extended {
+		return nil
+	}
+	q, err := le.locker.in(tx, "release", le.key)
+	if err != nil {
+		return err
+	}
+	if err := q.DeleteExtension(ctx, le.id); err != nil {
+		return le.locker.failed(tx, "release", le.key, err)
+	}
+	return nil
+}
