@@ -68,7 +68,7 @@ func (l *Locker) read(ctx context.Context, op, key string, isolation sql.Isolati
 	}
 	tx, err := l.db.BeginTx(ctx, &sql.TxOptions{Isolation: isolation})
 	if err != nil {
-		return fmt.Errorf("txlock: %s %q: nothing was done, no transaction could be begun: %w", op, key, err)
+		return l.beginError(op, key, err)
 	}
 	defer func() {
 		if rollbackErr := tx.Rollback(); err == nil && !errors.Is(rollbackErr, sql.ErrTxDone) {

@@ -15,16 +15,17 @@ type kept struct {
 	failure error // why the last heartbeat failed
 	seen    observation
 	stop    func() bool // stops waiting for the end of KeepAlive's context
+	// extended says that the lease may have a row in helix_lock_extensions.
+	extended bool
 
 	next    time.Time // keeper's: when to renew
 	beating bool      // keeper's: a renewal is under way
-	// extended says that the lease may have a row in helix_lock_extensions.
-	extended bool
 }
 
 // KeepAlive renews the lease in the background, from now until ctx ends or the
 // lease is released or lost, or the Locker is closed. First it renews once itself,
-// as [Lease.Renew] does, and fails as that does; call it before fenced transactions
+// as [Lease.Renew] does, and fails as that does, at the latest when
+// [Lease.Deadline] has passed; call it before fenced transactions
 // of the lease begin, since it waits for those that are open.
 //
 // A Locker renews all leases that it keeps together, in one goroutine: each after
@@ -41,20 +42,32 @@ type kept struct {
 //
 // When ctx ends, the lease is neither released nor lost: it runs out.
 func (le *Lease) KeepAlive(ctx context.Context) error {
-	l := le.locker
+	return le.keepAlive(ctx, ctx)
+}
+
+// keepAlive is KeepAlive whose first renewal has a context of its own.
+func (le *Lease) keepAlive(first, ctx context.Context) error {
 	le.mu.Lock()
-	over, on, cause := le.trust.over, le.kept.on, le.trust.cause
-	le.kept.marked = !l.multiWriter // from the renewal that follows
+	over, on, cause, deadline := le.trust.over, le.kept.on, le.trust.cause, le.deadline
+	if !over {
+		le.kept.on = true
+		le.kept.marked = !le.locker.multiWriter // by the renewal that follows
+	}
 	le.mu.Unlock()
 	switch {
 	case over && cause == nil:
-		return le.lost()
+		return le.lost() // released
 	case over:
 		return fmt.Errorf("txlock: keep %q alive: its context has ended: %w", le.key, cause)
 	case on:
 		return &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("lease %d of %q", le.epoch, le.key), Reason: "is kept alive already"}
 	}
-	if err := le.Renew(ctx); err != nil {
+	first, cancel := context.WithDeadline(first, deadline)
+	defer cancel()
+	if err := le.Renew(first); err != nil {
+		le.mu.Lock()
+		le.kept.on = false
+		le.mu.Unlock()
 		return err
 	}
 	return le.keep(ctx)
@@ -63,23 +76,32 @@ func (le *Lease) KeepAlive(ctx context.Context) error {
 // keep hands a lease that was just renewed to the keeper.
 func (le *Lease) keep(ctx context.Context) error {
 	le.Context() // the deadline is watched from now on
-	holdCtx, seen := le.locker.observe(le.values, Operation{Name: OpHold, Key: le.key, Keys: 1})
-	_ = holdCtx
+	_, seen := le.locker.observe(le.values, Operation{Name: OpHold, Key: le.key, Keys: 1})
 	le.mu.Lock()
-	le.kept.on, le.kept.seen = true, seen
+	if le.trust.over {
+		cause := le.trust.cause
+		le.mu.Unlock()
+		err := le.lost()
+		if cause != nil {
+			err = fmt.Errorf("txlock: keep %q alive: its context has ended: %w", le.key, cause)
+		}
+		seen.end(Result{Err: err, Epoch: le.epoch})
+		return err
+	}
+	le.kept.seen = seen
 	le.kept.next = time.Now().Add(le.beat())
+	le.kept.stop = context.AfterFunc(ctx, le.forsake)
 	le.mu.Unlock()
 	if err := le.locker.keeper.add(le); err != nil {
+		err = fmt.Errorf("txlock: keep %q alive: %w", le.key, err)
 		le.end(err)
-		return fmt.Errorf("txlock: keep %q alive: %w", le.key, err)
+		return err
 	}
-	stop := context.AfterFunc(ctx, le.forsake)
 	le.mu.Lock()
-	le.kept.stop = stop
-	over := le.trust.over
+	over := le.trust.over || !le.kept.on
 	le.mu.Unlock()
-	if over {
-		stop()
+	if over { // while it was handed over
+		le.locker.keeper.remove(le)
 	}
 	return nil
 }

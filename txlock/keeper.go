@@ -15,10 +15,17 @@ import (
 // keeperConnections bounds the connections on which heartbeats are sent at once.
 const keeperConnections = 4
 
+// beatPatience bounds one heartbeat, as a quarter of the TTL does, so that there is
+// time for another on a new connection.
+const beatPatience = 10 * time.Second
+
 // keeper renews the leases that a Locker keeps alive. It has a goroutine while
 // there are any.
 type keeper struct {
 	locker *Locker
+
+	ctx    context.Context // ends with the Locker
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	leases  map[*Lease]struct{}
@@ -29,7 +36,9 @@ type keeper struct {
 }
 
 func newKeeper(l *Locker) *keeper {
-	return &keeper{locker: l, leases: make(map[*Lease]struct{}), wake: make(chan struct{}, 1)}
+	k := &keeper{locker: l, leases: make(map[*Lease]struct{}), wake: make(chan struct{}, 1)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
 }
 
 func (k *keeper) add(le *Lease) error {
@@ -78,6 +87,7 @@ func (k *keeper) close() {
 	}
 	k.notify()
 	k.mu.Unlock()
+	k.cancel()
 	for _, le := range leases {
 		le.end(fmt.Errorf("txlock: lease %d of key %q is no longer renewed: %w", le.epoch, le.key, ErrClosed))
 	}
@@ -86,8 +96,6 @@ func (k *keeper) close() {
 
 // run sends heartbeats until there is nothing left to renew.
 func (k *keeper) run() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	var beats sync.WaitGroup
 	defer beats.Wait()
 	free := make(chan struct{}, keeperConnections)
@@ -96,7 +104,6 @@ func (k *keeper) run() {
 	for {
 		batches, next, ok := k.due(time.Now())
 		if !ok {
-			cancel()
 			return
 		}
 		for _, batch := range batches {
@@ -107,7 +114,7 @@ func (k *keeper) run() {
 				continue
 			}
 			beats.Go(func() {
-				k.beat(ctx, batch)
+				k.beat(k.ctx, batch)
 				<-free
 				k.done(batch)
 			})
@@ -193,13 +200,13 @@ func (k *keeper) beat(ctx context.Context, batch []*Lease) {
 	for _, le := range batch {
 		late = max(late, now.Sub(le.kept.next))
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(ttl/4, time.Millisecond))
+	ctx, cancel := context.WithTimeout(ctx, min(ttl/4, beatPatience))
 	defer cancel()
 	ctx, seen := l.observe(ctx, Operation{Name: OpHeartbeat, Keys: len(batch)})
 	result := Result{Late: late, Attempts: 1}
 
 	unsure, err := k.renew(ctx, batch)
-	if len(unsure) > 0 {
+	if err == nil && len(unsure) > 0 {
 		var standing map[*Lease]time.Time
 		if standing, err = k.standing(ctx, unsure, false); err == nil {
 			unsure, result.Lost = k.settle(unsure, standing)
@@ -277,8 +284,6 @@ func (k *keeper) standing(ctx context.Context, leases []*Lease, extend bool) (ma
 			if err := q.ExtendLeases(ctx, lockdb.ExtendLeasesParams{Batch: entries(leases), TtlMicros: ttl.Microseconds()}); err != nil {
 				return 0, l.failed(tx, "renew", leases[0].key, err)
 			}
-		} else {
-			asked = time.Now()
 		}
 		// The first plain read of this transaction: it sees whoever has taken a lease
 		// over, since nobody can between the extension and COMMIT.

@@ -45,7 +45,7 @@ func (l *Locker) Run(ctx context.Context, key string, fn func(ctx context.Contex
 	defer func() {
 		err = errors.Join(err, lease.releaseAtEnd(ctx))
 	}()
-	if err := lease.KeepAlive(context.WithoutCancel(ctx)); err != nil {
+	if err := lease.keepAlive(ctx, context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 

@@ -44,7 +44,7 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 	case errors.Is(err, mysql.ErrInvalidConn): // a pooled connection that has ended meanwhile
 		return fmt.Errorf("txlock: %s %q: at BEGIN: %w: %w", j.op, j.key, ErrTxAborted, err)
 	case err != nil:
-		return fmt.Errorf("txlock: %s %q: nothing was done, no transaction could be begun: %w", j.op, j.key, err)
+		return l.beginError(j.op, j.key, err)
 	}
 	ended := false
 	defer func() {
@@ -62,6 +62,14 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 		return j.bodyError(err, tx.Rollback())
 	}
 	return j.commitError(ctx, tx.Commit(), l.owner, epoch)
+}
+
+// beginError makes the error of a BEGIN, before which nothing was done.
+func (l *Locker) beginError(op, key string, err error) error {
+	if s := l.db.Stats(); isContextEnd(err) && s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections {
+		return fmt.Errorf("txlock: %s %q: nothing was done, all connections of the pool are in use (%d, see SetMaxOpenConns): %w", op, key, s.InUse, err)
+	}
+	return fmt.Errorf("txlock: %s %q: nothing was done, no transaction could be begun: %w", op, key, err)
 }
 
 // bodyError makes the error of a transaction that was rolled back because of err.

@@ -92,6 +92,8 @@ func (l *Locker) await(ctx context.Context, key string, a acquisition) (_ *Lease
 			place.queue.setHeld(held)
 			pause = held.RetryAfter
 		case errors.Is(err, ErrBusy): // somebody is at it
+		case errors.Is(err, ErrCommitUnknown):
+			return nil, attempts, err
 		case ctx.Err() != nil:
 			return nil, attempts, giveUp()
 		default:
