@@ -113,8 +113,7 @@ type Querier interface {
 	// it has raised.
 	//
 	//  DELETE l
-	//  FROM helix_locks AS l
-	//  JOIN (
+	//  FROM (
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -128,7 +127,8 @@ type Querier interface {
 	//      WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
 	//      ORDER BY n.i
 	//      LIMIT 1000
-	//  ) AS item ON l.lock_key = item.lock_key
+	//  ) AS item
+	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	DeleteLocks(ctx context.Context, batch string) (int64, error)
 	//DeleteOldExtensions
 	//
@@ -505,8 +505,7 @@ type Querier interface {
 	// Acquires up to a thousand keys whose rows this transaction has locked, and found
 	// to be free.
 	//
-	//  UPDATE helix_locks AS l
-	//  JOIN (
+	//  UPDATE (
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -520,7 +519,8 @@ type Querier interface {
 	//      WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
 	//      ORDER BY n.i
 	//      LIMIT 1000
-	//  ) AS item ON l.lock_key = item.lock_key
+	//  ) AS item
+	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  SET
 	//      l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 	//      l.lease_id = ?,

@@ -412,8 +412,7 @@ FOR UPDATE SKIP LOCKED;
 -- name: TakeLocks :execrows
 -- Acquires up to a thousand keys whose rows this transaction has locked, and found
 -- to be free.
-UPDATE helix_locks AS l
-JOIN (
+UPDATE (
     SELECT
         n.i AS i,
         CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -427,7 +426,8 @@ JOIN (
     WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
     ORDER BY n.i
     LIMIT 1000
-) AS item ON l.lock_key = item.lock_key
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
     l.lease_id = sqlc.arg(lease_id),
@@ -510,8 +510,7 @@ ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.e
 -- Deletes up to a thousand rows that this transaction has locked, and whose floors
 -- it has raised.
 DELETE l
-FROM helix_locks AS l
-JOIN (
+FROM (
     SELECT
         n.i AS i,
         CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -525,4 +524,5 @@ JOIN (
     WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
     ORDER BY n.i
     LIMIT 1000
-) AS item ON l.lock_key = item.lock_key;
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key;

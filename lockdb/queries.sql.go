@@ -286,8 +286,7 @@ func (q *Queries) DeleteExtension(ctx context.Context, leaseID int64) error {
 
 const deleteLocks = `-- name: DeleteLocks :execrows
 DELETE l
-FROM helix_locks AS l
-JOIN (
+FROM (
     SELECT
         n.i AS i,
         CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -301,15 +300,15 @@ JOIN (
     WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
     ORDER BY n.i
     LIMIT 1000
-) AS item ON l.lock_key = item.lock_key
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 `
 
 // Deletes up to a thousand rows that this transaction has locked, and whose floors
 // it has raised.
 //
 //	DELETE l
-//	FROM helix_locks AS l
-//	JOIN (
+//	FROM (
 //	    SELECT
 //	        n.i AS i,
 //	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -323,7 +322,8 @@ JOIN (
 //	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
 //	    ORDER BY n.i
 //	    LIMIT 1000
-//	) AS item ON l.lock_key = item.lock_key
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 func (q *Queries) DeleteLocks(ctx context.Context, batch string) (int64, error) {
 	result, err := q.exec(ctx, q.deleteLocksStmt, deleteLocks, batch)
 	if err != nil {
@@ -1482,8 +1482,7 @@ func (q *Queries) StandingLeases(ctx context.Context, batch string) ([]*Standing
 }
 
 const takeLocks = `-- name: TakeLocks :execrows
-UPDATE helix_locks AS l
-JOIN (
+UPDATE (
     SELECT
         n.i AS i,
         CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -1497,7 +1496,8 @@ JOIN (
     WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
     ORDER BY n.i
     LIMIT 1000
-) AS item ON l.lock_key = item.lock_key
+) AS item
+STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
     l.lease_id = ?,
@@ -1519,8 +1519,7 @@ type TakeLocksParams struct {
 // Acquires up to a thousand keys whose rows this transaction has locked, and found
 // to be free.
 //
-//	UPDATE helix_locks AS l
-//	JOIN (
+//	UPDATE (
 //	    SELECT
 //	        n.i AS i,
 //	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
@@ -1534,7 +1533,8 @@ type TakeLocksParams struct {
 //	    WHERE n.i < CAST(CONV(SUBSTRING(list.hex, 1, 4), 16, 10) AS SIGNED)
 //	    ORDER BY n.i
 //	    LIMIT 1000
-//	) AS item ON l.lock_key = item.lock_key
+//	) AS item
+//	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	SET
 //	    l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	    l.lease_id = ?,
