@@ -42,9 +42,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteLocksStmt, err = db.PrepareContext(ctx, deleteLocks); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteLocks: %w", err)
 	}
-	if q.deleteOldExtensionsStmt, err = db.PrepareContext(ctx, deleteOldExtensions); err != nil {
-		return nil, fmt.Errorf("error preparing query DeleteOldExtensions: %w", err)
-	}
 	if q.ensureLockStmt, err = db.PrepareContext(ctx, ensureLock); err != nil {
 		return nil, fmt.Errorf("error preparing query EnsureLock: %w", err)
 	}
@@ -65,6 +62,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.lockFloorsStmt, err = db.PrepareContext(ctx, lockFloors); err != nil {
 		return nil, fmt.Errorf("error preparing query LockFloors: %w", err)
+	}
+	if q.lockOldExtensionsStmt, err = db.PrepareContext(ctx, lockOldExtensions); err != nil {
+		return nil, fmt.Errorf("error preparing query LockOldExtensions: %w", err)
 	}
 	if q.lockPurgeableStmt, err = db.PrepareContext(ctx, lockPurgeable); err != nil {
 		return nil, fmt.Errorf("error preparing query LockPurgeable: %w", err)
@@ -143,11 +143,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteLocksStmt: %w", cerr)
 		}
 	}
-	if q.deleteOldExtensionsStmt != nil {
-		if cerr := q.deleteOldExtensionsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deleteOldExtensionsStmt: %w", cerr)
-		}
-	}
 	if q.ensureLockStmt != nil {
 		if cerr := q.ensureLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing ensureLockStmt: %w", cerr)
@@ -181,6 +176,11 @@ func (q *Queries) Close() error {
 	if q.lockFloorsStmt != nil {
 		if cerr := q.lockFloorsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lockFloorsStmt: %w", cerr)
+		}
+	}
+	if q.lockOldExtensionsStmt != nil {
+		if cerr := q.lockOldExtensionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockOldExtensionsStmt: %w", cerr)
 		}
 	}
 	if q.lockPurgeableStmt != nil {
@@ -290,69 +290,69 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                      DBTX
-	tx                      *sql.Tx
-	acquireKnownLockStmt    *sql.Stmt
-	acquireLockStmt         *sql.Stmt
-	acquireLockNoWaitStmt   *sql.Stmt
-	claimExtensionStmt      *sql.Stmt
-	deleteExtensionStmt     *sql.Stmt
-	deleteLocksStmt         *sql.Stmt
-	deleteOldExtensionsStmt *sql.Stmt
-	ensureLockStmt          *sql.Stmt
-	ensureLocksStmt         *sql.Stmt
-	extendLeasesStmt        *sql.Stmt
-	fenceLockStmt           *sql.Stmt
-	inspectLockStmt         *sql.Stmt
-	listLocksStmt           *sql.Stmt
-	lockFloorsStmt          *sql.Stmt
-	lockPurgeableStmt       *sql.Stmt
-	lockRowsStmt            *sql.Stmt
-	lockRowsNoWaitStmt      *sql.Stmt
-	missingLocksStmt        *sql.Stmt
-	purgeCandidatesStmt     *sql.Stmt
-	raiseFloorsStmt         *sql.Stmt
-	releaseLockStmt         *sql.Stmt
-	renewLeasesStmt         *sql.Stmt
-	renewLockStmt           *sql.Stmt
-	retireLockStmt          *sql.Stmt
-	revokeLockStmt          *sql.Stmt
-	standingLeasesStmt      *sql.Stmt
-	takeLocksStmt           *sql.Stmt
-	verifyLockStmt          *sql.Stmt
+	db                    DBTX
+	tx                    *sql.Tx
+	acquireKnownLockStmt  *sql.Stmt
+	acquireLockStmt       *sql.Stmt
+	acquireLockNoWaitStmt *sql.Stmt
+	claimExtensionStmt    *sql.Stmt
+	deleteExtensionStmt   *sql.Stmt
+	deleteLocksStmt       *sql.Stmt
+	ensureLockStmt        *sql.Stmt
+	ensureLocksStmt       *sql.Stmt
+	extendLeasesStmt      *sql.Stmt
+	fenceLockStmt         *sql.Stmt
+	inspectLockStmt       *sql.Stmt
+	listLocksStmt         *sql.Stmt
+	lockFloorsStmt        *sql.Stmt
+	lockOldExtensionsStmt *sql.Stmt
+	lockPurgeableStmt     *sql.Stmt
+	lockRowsStmt          *sql.Stmt
+	lockRowsNoWaitStmt    *sql.Stmt
+	missingLocksStmt      *sql.Stmt
+	purgeCandidatesStmt   *sql.Stmt
+	raiseFloorsStmt       *sql.Stmt
+	releaseLockStmt       *sql.Stmt
+	renewLeasesStmt       *sql.Stmt
+	renewLockStmt         *sql.Stmt
+	retireLockStmt        *sql.Stmt
+	revokeLockStmt        *sql.Stmt
+	standingLeasesStmt    *sql.Stmt
+	takeLocksStmt         *sql.Stmt
+	verifyLockStmt        *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                      tx,
-		tx:                      tx,
-		acquireKnownLockStmt:    q.acquireKnownLockStmt,
-		acquireLockStmt:         q.acquireLockStmt,
-		acquireLockNoWaitStmt:   q.acquireLockNoWaitStmt,
-		claimExtensionStmt:      q.claimExtensionStmt,
-		deleteExtensionStmt:     q.deleteExtensionStmt,
-		deleteLocksStmt:         q.deleteLocksStmt,
-		deleteOldExtensionsStmt: q.deleteOldExtensionsStmt,
-		ensureLockStmt:          q.ensureLockStmt,
-		ensureLocksStmt:         q.ensureLocksStmt,
-		extendLeasesStmt:        q.extendLeasesStmt,
-		fenceLockStmt:           q.fenceLockStmt,
-		inspectLockStmt:         q.inspectLockStmt,
-		listLocksStmt:           q.listLocksStmt,
-		lockFloorsStmt:          q.lockFloorsStmt,
-		lockPurgeableStmt:       q.lockPurgeableStmt,
-		lockRowsStmt:            q.lockRowsStmt,
-		lockRowsNoWaitStmt:      q.lockRowsNoWaitStmt,
-		missingLocksStmt:        q.missingLocksStmt,
-		purgeCandidatesStmt:     q.purgeCandidatesStmt,
-		raiseFloorsStmt:         q.raiseFloorsStmt,
-		releaseLockStmt:         q.releaseLockStmt,
-		renewLeasesStmt:         q.renewLeasesStmt,
-		renewLockStmt:           q.renewLockStmt,
-		retireLockStmt:          q.retireLockStmt,
-		revokeLockStmt:          q.revokeLockStmt,
-		standingLeasesStmt:      q.standingLeasesStmt,
-		takeLocksStmt:           q.takeLocksStmt,
-		verifyLockStmt:          q.verifyLockStmt,
+		db:                    tx,
+		tx:                    tx,
+		acquireKnownLockStmt:  q.acquireKnownLockStmt,
+		acquireLockStmt:       q.acquireLockStmt,
+		acquireLockNoWaitStmt: q.acquireLockNoWaitStmt,
+		claimExtensionStmt:    q.claimExtensionStmt,
+		deleteExtensionStmt:   q.deleteExtensionStmt,
+		deleteLocksStmt:       q.deleteLocksStmt,
+		ensureLockStmt:        q.ensureLockStmt,
+		ensureLocksStmt:       q.ensureLocksStmt,
+		extendLeasesStmt:      q.extendLeasesStmt,
+		fenceLockStmt:         q.fenceLockStmt,
+		inspectLockStmt:       q.inspectLockStmt,
+		listLocksStmt:         q.listLocksStmt,
+		lockFloorsStmt:        q.lockFloorsStmt,
+		lockOldExtensionsStmt: q.lockOldExtensionsStmt,
+		lockPurgeableStmt:     q.lockPurgeableStmt,
+		lockRowsStmt:          q.lockRowsStmt,
+		lockRowsNoWaitStmt:    q.lockRowsNoWaitStmt,
+		missingLocksStmt:      q.missingLocksStmt,
+		purgeCandidatesStmt:   q.purgeCandidatesStmt,
+		raiseFloorsStmt:       q.raiseFloorsStmt,
+		releaseLockStmt:       q.releaseLockStmt,
+		renewLeasesStmt:       q.renewLeasesStmt,
+		renewLockStmt:         q.renewLockStmt,
+		retireLockStmt:        q.retireLockStmt,
+		revokeLockStmt:        q.revokeLockStmt,
+		standingLeasesStmt:    q.standingLeasesStmt,
+		takeLocksStmt:         q.takeLocksStmt,
+		verifyLockStmt:        q.verifyLockStmt,
 	}
 }

@@ -130,12 +130,6 @@ type Querier interface {
 	//  ) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	DeleteLocks(ctx context.Context, batch string) (int64, error)
-	//DeleteOldExtensions
-	//
-	//  DELETE FROM helix_lock_extensions
-	//  WHERE expires_at < TIMESTAMPADD(SECOND, CAST(? AS SIGNED), UTC_TIMESTAMP())
-	//  LIMIT 1000
-	DeleteOldExtensions(ctx context.Context, addSeconds int64) (int64, error)
 	// Makes the row of a fresh key, free, for those who must not wait for one.
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
@@ -237,7 +231,7 @@ type Querier interface {
 	//  WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 	//  LIMIT 1
 	InspectLock(ctx context.Context, keyHex string) (*InspectLockRow, error)
-	// One page of keys, in their order: above after_hex and below before_hex, of the
+	// One page of keys, in their order: from from_hex on and below before_hex, of the
 	// statuses whose bits are set, and if expired is 1 only leases that are over.
 	//
 	//  SELECT
@@ -249,9 +243,9 @@ type Querier interface {
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
-	//  FROM helix_locks AS l
+	//  FROM helix_locks AS l FORCE INDEX (PRIMARY)
 	//  LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-	//  WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+	//  WHERE l.lock_key >= UNHEX(CONVERT(UPPER(?) USING latin1))
 	//      AND l.lock_key < UNHEX(CONVERT(UPPER(?) USING latin1))
 	//      AND ((1 << l.status) & CAST(? AS SIGNED)) <> 0
 	//      AND (CAST(? AS SIGNED) = 0
@@ -268,6 +262,17 @@ type Querier interface {
 	//  LIMIT 256
 	//  FOR UPDATE SKIP LOCKED
 	LockFloors(ctx context.Context, shards []int16) ([]int16, error)
+	// Locks up to as many extensions as are asked for, above after_id, that have been
+	// over for over_micros, but for those that another transaction has locked.
+	//
+	//  SELECT lease_id
+	//  FROM helix_lock_extensions FORCE INDEX (PRIMARY)
+	//  WHERE lease_id > ?
+	//      AND CAST(TIMESTAMPDIFF(MICROSECOND, expires_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) >= CAST(? AS SIGNED)
+	//  ORDER BY lease_id
+	//  LIMIT ?
+	//  FOR UPDATE SKIP LOCKED
+	LockOldExtensions(ctx context.Context, arg LockOldExtensionsParams) ([]int64, error)
 	// Locks those of up to a thousand keys that may still be purged, and that nobody
 	// has locked.
 	//
@@ -369,14 +374,17 @@ type Querier interface {
 	//  LIMIT 1000
 	MissingLocks(ctx context.Context, batch string) ([]int64, error)
 	// One page of keys that may be purged: retired ones, and free ones untouched for
-	// idle_micros unless that is negative. A plain read of up to scan rows; the last
-	// of them is where the next page begins.
+	// idle_micros unless that is negative. A plain read; the last row, which need not
+	// be purgeable, is where the next page begins. A shard may have no floor where the
+	// tables are not as the migrations made them.
 	//
 	//  SELECT
 	//      l.lock_key,
 	//      CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
-	//      CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable
+	//      CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable,
+	//      CAST(f.shard IS NOT NULL AS SIGNED) AS has_floor
 	//  FROM helix_locks AS l FORCE INDEX (PRIMARY)
+	//  LEFT JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(l.lock_key), 256)
 	//  WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
 	//  ORDER BY l.lock_key
 	//  LIMIT ?
@@ -401,6 +409,7 @@ type Querier interface {
 	//      LIMIT 1000
 	//  ) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+	//  FOR UPDATE
 	//  ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
 	RaiseFloors(ctx context.Context, batch string) error
 	// Releases this lease only: a late release matches no row.
@@ -508,7 +517,8 @@ type Querier interface {
 	//  UPDATE (
 	//      SELECT
 	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+	//          CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+	//          CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
 	//      FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
@@ -523,7 +533,7 @@ type Querier interface {
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  SET
 	//      l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      l.lease_id = ?,
+	//      l.lease_id = item.lease_id,
 	//      l.epoch = l.epoch + 1,
 	//      l.status = 1,
 	//      l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),

@@ -131,7 +131,7 @@ WHERE l.lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
 LIMIT 1;
 
 -- name: ListLocks :many
--- One page of keys, in their order: above after_hex and below before_hex, of the
+-- One page of keys, in their order: from from_hex on and below before_hex, of the
 -- statuses whose bits are set, and if expired is 1 only leases that are over.
 SELECT
     l.lock_key,
@@ -142,9 +142,9 @@ SELECT
     CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
     CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
     CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
-FROM helix_locks AS l
+FROM helix_locks AS l FORCE INDEX (PRIMARY)
 LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-WHERE l.lock_key > UNHEX(CONVERT(UPPER(sqlc.arg(after_hex)) USING latin1))
+WHERE l.lock_key >= UNHEX(CONVERT(UPPER(sqlc.arg(from_hex)) USING latin1))
     AND l.lock_key < UNHEX(CONVERT(UPPER(sqlc.arg(before_hex)) USING latin1))
     AND ((1 << l.status) & CAST(sqlc.arg(statuses) AS SIGNED)) <> 0
     AND (CAST(sqlc.arg(expired) AS SIGNED) = 0
@@ -213,10 +213,16 @@ ON DUPLICATE KEY UPDATE
 -- name: DeleteExtension :exec
 DELETE FROM helix_lock_extensions WHERE lease_id = sqlc.arg(lease_id);
 
--- name: DeleteOldExtensions :execrows
-DELETE FROM helix_lock_extensions
-WHERE expires_at < TIMESTAMPADD(SECOND, CAST(sqlc.arg(add_seconds) AS SIGNED), UTC_TIMESTAMP())
-LIMIT 1000;
+-- name: LockOldExtensions :many
+-- Locks up to as many extensions as are asked for, above after_id, that have been
+-- over for over_micros, but for those that another transaction has locked.
+SELECT lease_id
+FROM helix_lock_extensions FORCE INDEX (PRIMARY)
+WHERE lease_id > sqlc.arg(after_id)
+    AND CAST(TIMESTAMPDIFF(MICROSECOND, expires_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) >= CAST(sqlc.arg(over_micros) AS SIGNED)
+ORDER BY lease_id
+LIMIT ?
+FOR UPDATE SKIP LOCKED;
 
 -- name: RenewLeases :execrows
 -- Renews up to a thousand leases of one TTL, but for those whose row another
@@ -415,7 +421,8 @@ FOR UPDATE SKIP LOCKED;
 UPDATE (
     SELECT
         n.i AS i,
-        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
     FROM (SELECT CONVERT(UPPER(sqlc.arg(batch)) USING latin1) AS hex LIMIT 1) AS list
     STRAIGHT_JOIN (
         SELECT 100 * h.d + 10 * t.d + o.d AS i
@@ -430,7 +437,7 @@ UPDATE (
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
-    l.lease_id = sqlc.arg(lease_id),
+    l.lease_id = item.lease_id,
     l.epoch = l.epoch + 1,
     l.status = 1,
     l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
@@ -440,13 +447,16 @@ SET
 
 -- name: PurgeCandidates :many
 -- One page of keys that may be purged: retired ones, and free ones untouched for
--- idle_micros unless that is negative. A plain read of up to scan rows; the last
--- of them is where the next page begins.
+-- idle_micros unless that is negative. A plain read; the last row, which need not
+-- be purgeable, is where the next page begins. A shard may have no floor where the
+-- tables are not as the migrations made them.
 SELECT
     l.lock_key,
     CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
-    CAST((l.status = 2 OR (l.status = 0 AND CAST(sqlc.arg(idle_micros) AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(sqlc.arg(idle_micros) AS SIGNED))) AS SIGNED) AS purgeable
+    CAST((l.status = 2 OR (l.status = 0 AND CAST(sqlc.arg(idle_micros) AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(sqlc.arg(idle_micros) AS SIGNED))) AS SIGNED) AS purgeable,
+    CAST(f.shard IS NOT NULL AS SIGNED) AS has_floor
 FROM helix_locks AS l FORCE INDEX (PRIMARY)
+LEFT JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(l.lock_key), 256)
 WHERE l.lock_key > UNHEX(CONVERT(UPPER(sqlc.arg(after_hex)) USING latin1))
 ORDER BY l.lock_key
 LIMIT ?;
@@ -504,6 +514,7 @@ FROM (
     LIMIT 1000
 ) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+FOR UPDATE
 ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch);
 
 -- name: DeleteLocks :execrows

@@ -332,25 +332,6 @@ func (q *Queries) DeleteLocks(ctx context.Context, batch string) (int64, error) 
 	return result.RowsAffected()
 }
 
-const deleteOldExtensions = `-- name: DeleteOldExtensions :execrows
-DELETE FROM helix_lock_extensions
-WHERE expires_at < TIMESTAMPADD(SECOND, CAST(? AS SIGNED), UTC_TIMESTAMP())
-LIMIT 1000
-`
-
-// DeleteOldExtensions
-//
-//	DELETE FROM helix_lock_extensions
-//	WHERE expires_at < TIMESTAMPADD(SECOND, CAST(? AS SIGNED), UTC_TIMESTAMP())
-//	LIMIT 1000
-func (q *Queries) DeleteOldExtensions(ctx context.Context, addSeconds int64) (int64, error) {
-	result, err := q.exec(ctx, q.deleteOldExtensionsStmt, deleteOldExtensions, addSeconds)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const ensureLock = `-- name: EnsureLock :exec
 INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
 SELECT
@@ -627,9 +608,9 @@ SELECT
     CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
     CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
     CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
-FROM helix_locks AS l
+FROM helix_locks AS l FORCE INDEX (PRIMARY)
 LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+WHERE l.lock_key >= UNHEX(CONVERT(UPPER(?) USING latin1))
     AND l.lock_key < UNHEX(CONVERT(UPPER(?) USING latin1))
     AND ((1 << l.status) & CAST(? AS SIGNED)) <> 0
     AND (CAST(? AS SIGNED) = 0
@@ -639,7 +620,7 @@ LIMIT ?
 `
 
 type ListLocksParams struct {
-	AfterHex  string `json:"after_hex"`
+	FromHex   string `json:"from_hex"`
 	BeforeHex string `json:"before_hex"`
 	Statuses  int64  `json:"statuses"`
 	Expired   int64  `json:"expired"`
@@ -657,7 +638,7 @@ type ListLocksRow struct {
 	UpdatedMicrosAgo  int64  `json:"updated_micros_ago"`
 }
 
-// One page of keys, in their order: above after_hex and below before_hex, of the
+// One page of keys, in their order: from from_hex on and below before_hex, of the
 // statuses whose bits are set, and if expired is 1 only leases that are over.
 //
 //	SELECT
@@ -669,9 +650,9 @@ type ListLocksRow struct {
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
-//	FROM helix_locks AS l
+//	FROM helix_locks AS l FORCE INDEX (PRIMARY)
 //	LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-//	WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+//	WHERE l.lock_key >= UNHEX(CONVERT(UPPER(?) USING latin1))
 //	    AND l.lock_key < UNHEX(CONVERT(UPPER(?) USING latin1))
 //	    AND ((1 << l.status) & CAST(? AS SIGNED)) <> 0
 //	    AND (CAST(? AS SIGNED) = 0
@@ -680,7 +661,7 @@ type ListLocksRow struct {
 //	LIMIT ?
 func (q *Queries) ListLocks(ctx context.Context, arg ListLocksParams) ([]*ListLocksRow, error) {
 	rows, err := q.query(ctx, q.listLocksStmt, listLocks,
-		arg.AfterHex,
+		arg.FromHex,
 		arg.BeforeHex,
 		arg.Statuses,
 		arg.Expired,
@@ -755,6 +736,55 @@ func (q *Queries) LockFloors(ctx context.Context, shards []int16) ([]int16, erro
 			return nil, err
 		}
 		items = append(items, shard)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockOldExtensions = `-- name: LockOldExtensions :many
+SELECT lease_id
+FROM helix_lock_extensions FORCE INDEX (PRIMARY)
+WHERE lease_id > ?
+    AND CAST(TIMESTAMPDIFF(MICROSECOND, expires_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) >= CAST(? AS SIGNED)
+ORDER BY lease_id
+LIMIT ?
+FOR UPDATE SKIP LOCKED
+`
+
+type LockOldExtensionsParams struct {
+	AfterID    int64 `json:"after_id"`
+	OverMicros int64 `json:"over_micros"`
+	Limit      int32 `json:"limit"`
+}
+
+// Locks up to as many extensions as are asked for, above after_id, that have been
+// over for over_micros, but for those that another transaction has locked.
+//
+//	SELECT lease_id
+//	FROM helix_lock_extensions FORCE INDEX (PRIMARY)
+//	WHERE lease_id > ?
+//	    AND CAST(TIMESTAMPDIFF(MICROSECOND, expires_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) >= CAST(? AS SIGNED)
+//	ORDER BY lease_id
+//	LIMIT ?
+//	FOR UPDATE SKIP LOCKED
+func (q *Queries) LockOldExtensions(ctx context.Context, arg LockOldExtensionsParams) ([]int64, error) {
+	rows, err := q.query(ctx, q.lockOldExtensionsStmt, lockOldExtensions, arg.AfterID, arg.OverMicros, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []int64{}
+	for rows.Next() {
+		var lease_id int64
+		if err := rows.Scan(&lease_id); err != nil {
+			return nil, err
+		}
+		items = append(items, lease_id)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err
@@ -1081,8 +1111,10 @@ const purgeCandidates = `-- name: PurgeCandidates :many
 SELECT
     l.lock_key,
     CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
-    CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable
+    CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable,
+    CAST(f.shard IS NOT NULL AS SIGNED) AS has_floor
 FROM helix_locks AS l FORCE INDEX (PRIMARY)
+LEFT JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(l.lock_key), 256)
 WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
 ORDER BY l.lock_key
 LIMIT ?
@@ -1098,17 +1130,21 @@ type PurgeCandidatesRow struct {
 	LockKey   []byte `json:"lock_key"`
 	Shard     int64  `json:"shard"`
 	Purgeable int64  `json:"purgeable"`
+	HasFloor  int64  `json:"has_floor"`
 }
 
 // One page of keys that may be purged: retired ones, and free ones untouched for
-// idle_micros unless that is negative. A plain read of up to scan rows; the last
-// of them is where the next page begins.
+// idle_micros unless that is negative. A plain read; the last row, which need not
+// be purgeable, is where the next page begins. A shard may have no floor where the
+// tables are not as the migrations made them.
 //
 //	SELECT
 //	    l.lock_key,
 //	    CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
-//	    CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable
+//	    CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable,
+//	    CAST(f.shard IS NOT NULL AS SIGNED) AS has_floor
 //	FROM helix_locks AS l FORCE INDEX (PRIMARY)
+//	LEFT JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(l.lock_key), 256)
 //	WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
 //	ORDER BY l.lock_key
 //	LIMIT ?
@@ -1126,7 +1162,12 @@ func (q *Queries) PurgeCandidates(ctx context.Context, arg PurgeCandidatesParams
 	items := []*PurgeCandidatesRow{}
 	for rows.Next() {
 		var i PurgeCandidatesRow
-		if err := rows.Scan(&i.LockKey, &i.Shard, &i.Purgeable); err != nil {
+		if err := rows.Scan(
+			&i.LockKey,
+			&i.Shard,
+			&i.Purgeable,
+			&i.HasFloor,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -1159,6 +1200,7 @@ FROM (
     LIMIT 1000
 ) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+FOR UPDATE
 ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
 `
 
@@ -1182,6 +1224,7 @@ ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.e
 //	    LIMIT 1000
 //	) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+//	FOR UPDATE
 //	ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
 func (q *Queries) RaiseFloors(ctx context.Context, batch string) error {
 	_, err := q.exec(ctx, q.raiseFloorsStmt, raiseFloors, batch)
@@ -1485,7 +1528,8 @@ const takeLocks = `-- name: TakeLocks :execrows
 UPDATE (
     SELECT
         n.i AS i,
-        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
     FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
     STRAIGHT_JOIN (
         SELECT 100 * h.d + 10 * t.d + o.d AS i
@@ -1500,7 +1544,7 @@ UPDATE (
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-    l.lease_id = ?,
+    l.lease_id = item.lease_id,
     l.epoch = l.epoch + 1,
     l.status = 1,
     l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
@@ -1512,7 +1556,6 @@ SET
 type TakeLocksParams struct {
 	Batch     string `json:"batch"`
 	OwnerHex  string `json:"owner_hex"`
-	LeaseID   int64  `json:"lease_id"`
 	TtlMicros int64  `json:"ttl_micros"`
 }
 
@@ -1522,7 +1565,8 @@ type TakeLocksParams struct {
 //	UPDATE (
 //	    SELECT
 //	        n.i AS i,
-//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key
+//	        CAST(UNHEX(SUBSTRING(list.hex, CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 5, 6), 16, 10) AS SIGNED), 2 * CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 11, 2), 16, 10) AS SIGNED))) AS BINARY) AS lock_key,
+//	        CAST(CONV(SUBSTRING(list.hex, 24 * n.i + 13, 16), 16, -10) AS SIGNED) AS lease_id
 //	    FROM (SELECT CONVERT(UPPER(?) USING latin1) AS hex LIMIT 1) AS list
 //	    STRAIGHT_JOIN (
 //	        SELECT 100 * h.d + 10 * t.d + o.d AS i
@@ -1537,7 +1581,7 @@ type TakeLocksParams struct {
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	SET
 //	    l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-//	    l.lease_id = ?,
+//	    l.lease_id = item.lease_id,
 //	    l.epoch = l.epoch + 1,
 //	    l.status = 1,
 //	    l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
@@ -1545,12 +1589,7 @@ type TakeLocksParams struct {
 //	    l.updated_at = IF(l.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, l.updated_at))
 func (q *Queries) TakeLocks(ctx context.Context, arg TakeLocksParams) (int64, error) {
-	result, err := q.exec(ctx, q.takeLocksStmt, takeLocks,
-		arg.Batch,
-		arg.OwnerHex,
-		arg.LeaseID,
-		arg.TtlMicros,
-	)
+	result, err := q.exec(ctx, q.takeLocksStmt, takeLocks, arg.Batch, arg.OwnerHex, arg.TtlMicros)
 	if err != nil {
 		return 0, err
 	}
