@@ -20,6 +20,9 @@ var (
 	// transaction holds (error 1205): see [BusyError].
 	ErrBusy = errors.New("txlock: key is locked by another open transaction")
 
+	// ErrNotFound says that a key has no row: see [NotFoundError].
+	ErrNotFound = errors.New("txlock: key is not found")
+
 	// ErrTxAborted says that the server rolled the whole transaction back, because
 	// of a deadlock, a conflict or a lost connection: roll it back and run it again
 	// from its start. What was written in it is gone, and what would still be
@@ -40,6 +43,11 @@ var (
 	// ErrNotMigrated says that the tables of gox-helix are missing or incomplete in
 	// the database of the connection.
 	ErrNotMigrated = errors.New("txlock: database is not migrated")
+
+	// ErrUnfenced refuses a statement that a [FencedConnector] cannot fence, or that
+	// would end a fence, before it is sent. The error says what to do: run it in a
+	// transaction, or send it through the base database.
+	ErrUnfenced = errors.New("txlock: statement cannot be fenced")
 
 	// ErrClosed says that the Locker was used after its Close.
 	ErrClosed = errors.New("txlock: locker is closed")
@@ -99,6 +107,19 @@ func (e *LostError) Is(target error) bool { return target == ErrLost }
 
 // Unwrap returns why the lease could not be renewed, if that is why.
 func (e *LostError) Unwrap() error { return e.Err }
+
+// NotFoundError says that a key has no row: it was never acquired, or it was purged
+// since. It matches [ErrNotFound]. Such a key is free.
+type NotFoundError struct {
+	Key string
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("txlock: key %q is not found: it was never acquired, or was purged since; look for a misspelling, or acquire it", e.Key)
+}
+
+// Is matches [ErrNotFound].
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
 // BusyError says that the server gave up waiting for the row of the key, which
 // another open transaction keeps locked. It matches [ErrBusy]. The server undid

@@ -43,6 +43,7 @@ const (
 	erLockTableFull        = 1206 // too many row locks: rolls back as a deadlock does
 	erLockDeadlock         = 1213
 	erOptionPrevents       = 1290 // --read-only, --super-read-only
+	erBinlogUnsafe         = 1665 // binlog_format=STATEMENT does not go with READ COMMITTED
 	erReadOnlyTransaction  = 1792
 	erReadOnlyMode         = 1836
 	erConnectionKilled     = 1927 // MariaDB
@@ -114,7 +115,11 @@ func statementError(op, key string, err error) error {
 	case strings.Contains(err.Error(), "statement from different database used"): // database/sql exports no name for it
 		return fmt.Errorf("txlock: %s %q: after Prepare, transactions must come from the *sql.DB that New was given: %w", op, key, err)
 	}
-	if hint := hints[number]; hint != "" {
+	hint := hints[number]
+	if hint == privileges && op == "purge" {
+		hint = purgePrivileges
+	}
+	if hint != "" {
 		return fmt.Errorf("txlock: %s %q: %s: %w", op, key, hint, err)
 	}
 	return fmt.Errorf("txlock: %s %q failed, so its transaction is to be rolled back: %w", op, key, err)
@@ -125,10 +130,17 @@ var hints = map[uint16]string{
 	erOptionPrevents:      "the server takes no writes: connect to the primary",
 	erReadOnlyMode:        "the server takes no writes: connect to the primary",
 	erReadOnlyTransaction: "the transaction is read-only: begin one that may write",
+	erBinlogUnsafe:        "the server logs statements, which does not go with READ COMMITTED: set binlog_format to ROW or MIXED",
 	erNoDatabase:          "name the database in the DSN",
-	erTableAccessDenied:   "grant the database user SELECT, INSERT and UPDATE on helix_locks, and SELECT on helix_lock_floor",
-	erColumnAccessDenied:  "grant the database user SELECT, INSERT and UPDATE on helix_locks, and SELECT on helix_lock_floor",
+	erTableAccessDenied:   privileges,
+	erColumnAccessDenied:  privileges,
 }
+
+// What to grant to a database user that is refused.
+const (
+	privileges      = "grant the database user SELECT, INSERT and UPDATE on helix_locks and helix_lock_extensions, DELETE on helix_lock_extensions, and SELECT on helix_lock_floor"
+	purgePrivileges = "to purge, grant the database user SELECT, INSERT, UPDATE and DELETE on helix_locks and helix_lock_extensions, and SELECT, INSERT and UPDATE on helix_lock_floor"
+)
 
 // prepareError explains the failure of preparing the statements.
 func prepareError(err error) error {

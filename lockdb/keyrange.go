@@ -1,0 +1,25 @@
+package lockdb
+
+import "strings"
+
+// KeyRange returns the bounds that ListLocks takes for the keys that begin with
+// prefix and come after the key after (empty: all of them): the first is within,
+// the second is not.
+func KeyRange(prefix, after string) (fromHex, beforeHex string) {
+	from := prefix
+	if after != "" {
+		from = max(prefix, after+"\x00")
+	}
+	return Hex(from), Hex(prefixEnd(prefix))
+}
+
+// prefixEnd returns what comes after every key with the prefix, and before every
+// other one that comes after those.
+func prefixEnd(prefix string) string {
+	trimmed := strings.TrimRight(prefix, "\xff")
+	if trimmed == "" {
+		return strings.Repeat("\xff", 256) // a key has up to 255 bytes
+	}
+	last := len(trimmed) - 1
+	return trimmed[:last] + string([]byte{trimmed[last] + 1})
+}
