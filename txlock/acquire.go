@@ -33,14 +33,16 @@ import (
 // It is one statement; two where a remembered key has been purged, or where the
 // first waited for the row for more than half the TTL. It sets the session's
 // LAST_INSERT_ID(), as any insert does: take ids from [sql.Result.LastInsertId].
-func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) (*Lease, error) {
+func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) (lease *Lease, err error) {
 	a, err := l.leaseOptions(key, opts)
 	if err != nil {
 		return nil, err
 	}
-	ctx, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1})
-	lease, err := l.acquireLease(ctx, tx, key, a)
-	seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: 1})
+	within, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1, TTL: a.ttl})
+	err = ErrPanicked
+	defer func() { seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: 1}) }()
+	lease, err = l.acquireLease(within, tx, key, a)
+	lease.inherit(ctx)
 	return lease, err
 }
 
@@ -82,15 +84,23 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, opts ...AcquireOpti
 	if err != nil {
 		return nil, err
 	}
-	ctx, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1})
-	lease, attempts, err := l.tryAcquire(ctx, key, a)
-	seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: attempts})
+	return l.observeAcquire(ctx, key, a, false, l.tryAcquire)
+}
+
+// observeAcquire acquires in one of the ways that have transactions of their own.
+func (l *Locker) observeAcquire(ctx context.Context, key string, a acquisition, waits bool, acquire func(ctx context.Context, key string, a acquisition) (*Lease, int, error)) (lease *Lease, err error) {
+	within, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1, TTL: a.ttl, Waits: waits})
+	attempts := 0
+	err = ErrPanicked
+	defer func() { seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: attempts}) }()
+	lease, attempts, err = acquire(within, key, a)
+	lease.inherit(ctx)
 	return lease, err
 }
 
 // tryAcquire is TryAcquire after validation, and unobserved.
 func (l *Locker) tryAcquire(ctx context.Context, key string, a acquisition) (lease *Lease, attempts int, err error) {
-	err = l.run(ctx, job{op: "acquire", key: key}, func(tx *sql.Tx) (int64, error) {
+	err = l.run(ctx, l.ensureFirst(job{op: "acquire", key: key}, &a), func(tx *sql.Tx) (int64, error) {
 		attempts++
 		le, err := l.acquireLease(ctx, tx, key, a)
 		if err != nil {
@@ -133,6 +143,7 @@ func (l *Locker) acquireLease(ctx context.Context, tx *sql.Tx, key string, a acq
 // lock is LockTx after validation; it returns the epoch of the lock.
 func (l *Locker) lock(ctx context.Context, tx *sql.Tx, key string, a acquisition) (epoch int64, err error) {
 	ctx, seen := l.observe(ctx, Operation{Name: OpLock, Key: key, Keys: 1})
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: epoch, Attempts: 1}) }()
 	return l.acquire(ctx, tx, "lock", key, a.wait, lockdb.AcquireLockParams{
 		LeaseID:   rand.Int64(),
@@ -148,27 +159,25 @@ func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, w wait
 		return 0, err
 	}
 	p.KeyHex, p.OwnerHex = lockdb.Hex(key), lockdb.Hex(l.owner)
-	send := l.acquireWaiting
 	if w == noWait {
-		if !l.known.has(key) {
-			if err := l.ensure(ctx, op, key); err != nil {
-				return 0, err
-			}
+		if err := l.ensureUnlessKnown(ctx, op, key); err != nil {
+			return 0, err
 		}
 	}
+	send := l.acquireWaiting
 	if w != waitForRow {
 		send = l.acquireNoWait
 	}
 	answer, err := send(ctx, q, key, p)
 	if err == nil && answer == expiredUnlessExtended {
-		answer, err = takeOver(ctx, q, p)
+		answer, err = takeOver(ctx, q, w, p)
 	}
 	if err != nil {
 		return 0, l.failed(tx, op, key, err)
 	}
 	switch answer {
 	case noRow:
-		return 0, fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again", op, key, ErrNotMigrated)
+		return 0, noFloorError(op, key)
 	case noFreeRow:
 		return 0, &BusyError{Key: key, Err: errNoWait}
 	}
@@ -239,14 +248,17 @@ func (l *Locker) acquireNoWait(ctx context.Context, q *lockdb.Queries, key strin
 	return answer, nil
 }
 
-// takeOver acquires a key whose answer was expiredUnlessExtended.
-func takeOver(ctx context.Context, q *lockdb.Queries, p lockdb.AcquireLockParams) (int64, error) {
+// takeOver acquires a key whose answer was expiredUnlessExtended. In READ COMMITTED
+// that answer has left the row unlocked.
+func takeOver(ctx context.Context, q *lockdb.Queries, w wait, p lockdb.AcquireLockParams) (int64, error) {
 	dead, _, err := answerOf(q.ClaimExtension(ctx, p.KeyHex))
 	switch {
 	case err != nil:
 		return 0, err
 	case dead < 0:
 		return dead, nil // extended: held
+	case dead == 0 && w != waitForRow:
+		return noFreeRow, nil
 	}
 	// If it was not claimed (zero), it is another's by now, and the answer says so.
 	answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, -dead)))
@@ -291,6 +303,14 @@ func epochOrHeld(key string, answer int64) (int64, error) {
 	if answer > 0 {
 		return answer, nil
 	}
+	return 0, heldError(key, answer)
+}
+
+func heldError(key string, answer int64) *HeldError {
 	micros := min(-answer-1, math.MaxInt64/int64(time.Microsecond))
-	return 0, &HeldError{Key: key, RetryAfter: time.Duration(micros) * time.Microsecond}
+	return &HeldError{Key: key, RetryAfter: time.Duration(micros) * time.Microsecond}
+}
+
+func noFloorError(op, key string) error {
+	return fmt.Errorf("txlock: %s %q: %w: helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again", op, key, ErrNotMigrated)
 }

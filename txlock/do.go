@@ -46,8 +46,9 @@ func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context
 	ctx, seen := l.observe(ctx, Operation{Name: OpDo, Key: key, Keys: 1})
 	var epoch int64
 	attempts := 0
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: epoch, Attempts: attempts}) }()
-	return l.run(ctx, job{op: "do", key: key, txOptions: l.txOptions}, func(tx *sql.Tx) (_ int64, err error) {
+	return l.run(ctx, l.ensureFirst(job{op: "do", key: key, txOptions: l.txOptions}, &a), func(tx *sql.Tx) (_ int64, err error) {
 		attempts++
 		if epoch, err = l.lock(ctx, tx, key, a); err != nil {
 			return 0, err
@@ -77,6 +78,7 @@ func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.
 	l := le.locker
 	ctx, seen := l.observe(ctx, Operation{Name: OpInTx, Key: le.key, Keys: 1})
 	attempts := 0
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
 	var renewed time.Time
 	err = l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (_ int64, err error) {
@@ -93,15 +95,19 @@ func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.
 	return err
 }
 
-// fence verifies the lease in a transaction of InTx. On a multi-writer cluster a
-// fence writes anyhow, so that of a kept lease renews it as well; then it returns
-// from when on.
+// fence verifies the lease in a transaction of InTx. One that renews it as well
+// returns from when on.
 func (le *Lease) fence(ctx context.Context, tx *sql.Tx) (renewed time.Time, err error) {
-	le.mu.Lock()
-	kept := le.kept.on
-	le.mu.Unlock()
-	if le.locker.multiWriter && kept {
+	if le.fenceRenews() {
 		return le.renew(ctx, tx)
 	}
 	return time.Time{}, le.VerifyTx(ctx, tx)
+}
+
+// fenceRenews reports whether a fence renews the lease as well: that of a kept
+// lease on a multi-writer cluster does, where a fence writes anyhow.
+func (le *Lease) fenceRenews() bool {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	return le.locker.multiWriter && le.kept.on
 }

@@ -76,7 +76,7 @@ func (le *Lease) keepAlive(first, ctx context.Context) error {
 // keep hands a lease that was just renewed to the keeper.
 func (le *Lease) keep(ctx context.Context) error {
 	le.Context() // the deadline is watched from now on
-	_, seen := le.locker.observe(le.values, Operation{Name: OpHold, Key: le.key, Keys: 1})
+	_, seen := le.locker.observe(le.values, Operation{Name: OpHold, Key: le.key, Keys: 1, TTL: le.ttl})
 	le.mu.Lock()
 	if le.trust.over {
 		cause := le.trust.cause

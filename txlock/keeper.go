@@ -202,7 +202,7 @@ func (k *keeper) beat(ctx context.Context, batch []*Lease) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(ttl/4, beatPatience))
 	defer cancel()
-	ctx, seen := l.observe(ctx, Operation{Name: OpHeartbeat, Keys: len(batch)})
+	ctx, seen := l.observe(ctx, Operation{Name: OpHeartbeat, Keys: len(batch), TTL: ttl})
 	result := Result{Late: late, Attempts: 1}
 
 	unsure, err := k.renew(ctx, batch)

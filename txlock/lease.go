@@ -34,6 +34,14 @@ func newLease(ctx context.Context, l *Locker, key string, ttl time.Duration) *Le
 	return &Lease{locker: l, key: key, id: 1 + rand.Int64N(math.MaxInt64), ttl: ttl, values: context.WithoutCancel(ctx)}
 }
 
+// inherit lets the lease's context be one of ctx, the caller's, and not of the
+// operation that has acquired it, which is over.
+func (le *Lease) inherit(ctx context.Context) {
+	if le != nil {
+		le.values = context.WithoutCancel(ctx)
+	}
+}
+
 // Key returns what is held.
 func (le *Lease) Key() string { return le.key }
 
@@ -85,10 +93,12 @@ func (le *Lease) extend(asked time.Time) {
 // roll back soon. Further errors are those of [Locker.AcquireTx]. It is one
 // statement, or two if the first had to wait for the row for more than half the
 // TTL.
-func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) error {
-	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1})
-	_, err := le.renew(ctx, tx)
-	seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1})
+func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) (err error) {
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1, TTL: le.ttl})
+	err = ErrPanicked
+	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
+	_, err = le.renew(ctx, tx)
+	le.observeLoss(err)
 	return err
 }
 
@@ -100,9 +110,15 @@ func (le *Lease) renew(ctx context.Context, tx *sql.Tx) (asked time.Time, err er
 	if err != nil {
 		return asked, err
 	}
+	asked, n, err := le.sendRenew(ctx, q)
+	return asked, le.answer(tx, "renew", n, err)
+}
+
+// sendRenew also returns how many rows were matched.
+func (le *Lease) sendRenew(ctx context.Context, q *lockdb.Queries) (asked time.Time, n int64, err error) {
 	for range 2 {
 		asked = time.Now()
-		n, err := q.RenewLock(ctx, lockdb.RenewLockParams{
+		n, err = q.RenewLock(ctx, lockdb.RenewLockParams{
 			TtlMicros: le.ttl.Microseconds(),
 			KeyHex:    lockdb.Hex(le.key),
 			OwnerHex:  lockdb.Hex(le.Owner()),
@@ -110,14 +126,11 @@ func (le *Lease) renew(ctx context.Context, tx *sql.Tx) (asked time.Time, err er
 			LeaseID:   le.id,
 			Keep:      le.keepFlag(),
 		})
-		if err := le.answer(tx, "renew", n, err); err != nil {
-			return asked, err
-		}
-		if !le.waited(asked) {
+		if err != nil || n == 0 || !le.waited(asked) {
 			break
 		}
 	}
-	return asked, nil
+	return asked, n, err
 }
 
 // waited reports whether a statement that was sent at asked took so long that the
@@ -145,10 +158,12 @@ func (le *Lease) waited(asked time.Time) bool { return time.Since(asked) > le.tt
 // released; tx stays usable but must not be committed as protected, and keeps
 // the row locked: roll back soon. Further errors are those of
 // [Locker.AcquireTx]. It is one statement.
-func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
+func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) (err error) {
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpVerify, Key: le.key, Keys: 1})
-	err := le.verify(ctx, tx)
-	seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1})
+	err = ErrPanicked
+	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
+	err = le.verify(ctx, tx)
+	le.observeLoss(err)
 	return err
 }
 
@@ -158,16 +173,22 @@ func (le *Lease) verify(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
+	n, err := le.sendVerify(ctx, q, le.locker.multiWriter)
+	return le.answer(tx, "verify", n, err)
+}
+
+// sendVerify returns how many rows were matched. It writes where shared locks do
+// not suffice.
+func (le *Lease) sendVerify(ctx context.Context, q *lockdb.Queries, writes bool) (n int64, err error) {
 	p := lockdb.VerifyLockParams{KeyHex: lockdb.Hex(le.key), OwnerHex: lockdb.Hex(le.Owner()), Epoch: le.epoch, LeaseID: le.id}
-	if le.locker.multiWriter {
-		n, err := q.FenceLock(ctx, lockdb.FenceLockParams(p))
-		return le.answer(tx, "verify", n, err)
+	if writes {
+		return q.FenceLock(ctx, lockdb.FenceLockParams(p))
 	}
 	_, err = q.VerifyLock(ctx, p)
 	if errors.Is(err, sql.ErrNoRows) {
-		return le.lost()
+		return 0, nil
 	}
-	return le.answer(tx, "verify", 1, err)
+	return 1, err
 }
 
 // ReleaseTx gives the lease up, if tx commits: the key is free from then on. If
@@ -183,14 +204,22 @@ func (le *Lease) verify(ctx context.Context, tx *sql.Tx) error {
 // [Locker.AcquireTx]. It is one statement.
 func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) (err error) {
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRelease, Key: le.key, Keys: 1})
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
-	if err := le.release(ctx, tx); err != nil {
+	if err = le.release(ctx, tx); err != nil {
+		le.observeLoss(err)
 		return err
 	}
-	le.mu.Lock()
-	le.trust.released = true
-	le.mu.Unlock()
+	le.mayBeReleased()
 	return nil
+}
+
+// mayBeReleased keeps a release that is not known to be committed from being taken
+// for a loss.
+func (le *Lease) mayBeReleased() {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	le.trust.released = true
 }
 
 // release is ReleaseTx, unobserved.
@@ -214,8 +243,9 @@ func (le *Lease) release(ctx context.Context, tx *sql.Tx) error {
 // waits for transactions of this lease that are open, since they have the row
 // locked: call it between them, not inside one. It is three round trips.
 func (le *Lease) Renew(ctx context.Context) (err error) {
-	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1})
+	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1, TTL: le.ttl})
 	attempts := 0
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
 	var asked time.Time
 	err = le.run(ctx, "renew", func(tx *sql.Tx) (err error) {
@@ -237,6 +267,7 @@ func (le *Lease) Renew(ctx context.Context) (err error) {
 func (le *Lease) Release(ctx context.Context) (err error) {
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRelease, Key: le.key, Keys: 1})
 	attempts := 0
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
 	err = le.run(ctx, "release", func(tx *sql.Tx) error {
 		attempts++
@@ -250,6 +281,7 @@ func (le *Lease) Release(ctx context.Context) (err error) {
 		le.end(nil)
 		le.locker.waiters.released(le.key)
 	case errors.Is(err, ErrCommitUnknown):
+		le.mayBeReleased()
 		le.end(&LostError{Key: le.key, Owner: le.Owner(), Epoch: le.epoch, Err: err})
 	default:
 		le.learn(err)

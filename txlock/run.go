@@ -54,6 +54,7 @@ func (l *Locker) Run(ctx context.Context, key string, fn func(ctx context.Contex
 	held := lease.Context()
 	stop := context.AfterFunc(held, func() { cancel(context.Cause(held)) })
 	defer stop()
+	err = ErrPanicked // unless it returns
 	return fn(jobCtx, lease)
 }
 

@@ -14,7 +14,8 @@ type trust struct {
 
 	over     bool
 	cause    error // why, once over
-	released bool  // in a transaction of the caller, which may not be committed
+	released bool  // perhaps: in a transaction whose COMMIT is the caller's, or was not answered
+	lossSeen bool  // observers have been told that it is or may be lost
 }
 
 // Context returns a context that is cancelled as soon as the lease is or may be
@@ -83,12 +84,9 @@ func (le *Lease) end(cause error) {
 	le.kept.on = false
 	le.mu.Unlock()
 
+	le.observeLoss(cause)
 	if keeping {
-		lost := 0
-		if cause != nil {
-			lost = 1
-		}
-		seen.end(Result{Err: cause, Epoch: le.epoch, Lost: lost})
+		seen.end(Result{Err: cause, Epoch: le.epoch})
 		le.locker.keeper.remove(le)
 	}
 }

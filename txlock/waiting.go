@@ -41,17 +41,10 @@ func (l *Locker) Acquire(ctx context.Context, key string, opts ...AcquireOption)
 
 // acquireOrWait is Acquire after validation.
 func (l *Locker) acquireOrWait(ctx context.Context, key string, a acquisition) (*Lease, error) {
-	ctx, seen := l.observe(ctx, Operation{Name: OpAcquire, Key: key, Keys: 1})
-	var lease *Lease
-	var attempts int
-	var err error
 	if a.wait == noWait {
-		lease, attempts, err = l.tryAcquire(ctx, key, a)
-	} else {
-		lease, attempts, err = l.await(ctx, key, a)
+		return l.observeAcquire(ctx, key, a, false, l.tryAcquire)
 	}
-	seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: attempts})
-	return lease, err
+	return l.observeAcquire(ctx, key, a, true, l.await)
 }
 
 // await queues for key and asks until it is free.
