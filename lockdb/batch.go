@@ -1,7 +1,6 @@
 package lockdb
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -16,16 +15,17 @@ type Entry struct {
 }
 
 // Batch writes up to [MaxBatch] entries as the one argument that the statements
-// for many keys take, so that their text is always the same: in hex digits, the
-// number of entries (4); for each of them where its key begins, counted from 1 (6),
-// the key's bytes (2) and the id (16); then the keys.
+// for many keys take, so that their text is always the same. In decimal digits
+// (CONV would fail MySQL sessions that compare in UTF-16 or UTF-32) the number of
+// entries (4); for each of them where its key begins, counted from 1 (6), the key's
+// bytes (3) and the id (19); then the keys, as [Hex].
 func Batch(entries []Entry) string {
-	const count, each = 4, 24
+	const count, each = 4, 28
 	var index, keys strings.Builder
-	fmt.Fprintf(&index, "%04x", len(entries))
+	fmt.Fprintf(&index, "%04d", len(entries))
 	for _, e := range entries {
-		fmt.Fprintf(&index, "%06x%02x%016x", count+each*len(entries)+keys.Len()+1, len(e.Key), max(e.LeaseID, -e.LeaseID))
-		keys.WriteString(hex.EncodeToString([]byte(e.Key)))
+		fmt.Fprintf(&index, "%06d%03d%019d", count+each*len(entries)+keys.Len()+1, len(e.Key), max(e.LeaseID, -e.LeaseID))
+		keys.WriteString(Hex(e.Key))
 	}
 	return index.String() + keys.String()
 }

@@ -16,10 +16,10 @@ func KeyRange(prefix, after string) (fromHex, beforeHex string) {
 // prefixEnd returns what comes after every key with the prefix, and before every
 // other one that comes after those.
 func prefixEnd(prefix string) string {
-	trimmed := strings.TrimRight(prefix, "\xff")
-	if trimmed == "" {
-		return strings.Repeat("\xff", 256) // a key has up to 255 bytes
+	for last := len(prefix) - 1; last >= 0; last-- {
+		if b := prefix[last]; b < 0xff {
+			return prefix[:last] + string([]byte{b + 1})
+		}
 	}
-	last := len(trimmed) - 1
-	return trimmed[:last] + string([]byte{trimmed[last] + 1})
+	return strings.Repeat("\xff", 256) // a key has up to 255 bytes
 }

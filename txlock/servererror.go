@@ -38,6 +38,7 @@ const (
 	erTableAccessDenied    = 1142
 	erColumnAccessDenied   = 1143
 	erNoSuchTable          = 1146
+	erSafeUpdates          = 1175 // MariaDB
 	erErrorDuringCommit    = 1180
 	erLockWaitTimeout      = 1205
 	erLockTableFull        = 1206 // too many row locks: rolls back as a deadlock does
@@ -131,6 +132,7 @@ var hints = map[uint16]string{
 	erReadOnlyMode:        "the server takes no writes: connect to the primary",
 	erReadOnlyTransaction: "the transaction is read-only: begin one that may write",
 	erBinlogUnsafe:        "the server logs statements, which does not go with READ COMMITTED: set binlog_format to ROW or MIXED",
+	erSafeUpdates:         "sql_safe_updates is on, which on MariaDB forbids statements for many keys: leave it out of the DSN",
 	erNoDatabase:          "name the database in the DSN",
 	erTableAccessDenied:   privileges,
 	erColumnAccessDenied:  privileges,

@@ -1,0 +1,71 @@
+package txlock_test
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// countingConnector tells how many rows each query has read.
+type countingConnector struct {
+	config   *mysql.Config
+	database string
+	read     func(query string, rows int)
+}
+
+func (c countingConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	config := c.config.Clone()
+	config.DBName, config.InterpolateParams = c.database, true
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return countingConn{conn, c.read}, nil
+}
+
+func (c countingConnector) Driver() driver.Driver { return mysql.MySQLDriver{} }
+
+type countingConn struct {
+	driver.Conn
+	read func(query string, rows int)
+}
+
+func (c countingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+}
+
+func (c countingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+}
+
+func (c countingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+	if err != nil {
+		return nil, err
+	}
+	return &countingRows{Rows: rows, done: func(n int) { c.read(query, n) }}, nil
+}
+
+type countingRows struct {
+	driver.Rows
+	n    int
+	done func(n int)
+}
+
+func (r *countingRows) Next(dest []driver.Value) error {
+	err := r.Rows.Next(dest)
+	if err == nil {
+		r.n++
+	}
+	return err
+}
+
+func (r *countingRows) Close() error {
+	r.done(r.n)
+	return r.Rows.Close()
+}
