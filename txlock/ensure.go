@@ -18,7 +18,7 @@ const ensurePatience = time.Second
 // another transaction's insert of the same key, and a locking read of a row that
 // is not there keeps others from inserting.
 func (l *Locker) ensure(ctx context.Context, op, key string) error {
-	return l.ensuring(ctx, op, key, func(ctx context.Context) error {
+	return ensuring(ctx, key, func(ctx context.Context) error {
 		// Uncommitted, so as to see a row that another transaction is about to insert.
 		missing := false
 		err := l.read(ctx, op, key, sql.LevelReadUncommitted, func(q *lockdb.Queries) error {
@@ -31,25 +31,72 @@ func (l *Locker) ensure(ctx context.Context, op, key string) error {
 		if err != nil || !missing {
 			return err
 		}
-		return l.run(ctx, job{op: op, key: key}, func(tx *sql.Tx) (int64, error) {
-			q, err := l.in(tx, op, key)
-			if err != nil {
-				return 0, err
-			}
-			if err := q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)}); err != nil {
-				return 0, l.failed(tx, op, key, err)
-			}
-			return 0, nil
+		return l.write(ctx, op, key, func(q *lockdb.Queries) error {
+			return q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)})
 		})
 	})
 }
 
-// ensuring runs work for at most ensurePatience, and beside a transaction that may
-// have the pool's last connection.
-func (l *Locker) ensuring(ctx context.Context, op, key string, work func(ctx context.Context) error) error {
+// ensureMany is ensure for the keys of up to a thousand leases.
+func (l *Locker) ensureMany(ctx context.Context, op string, leases []*Lease) error {
+	key := leases[0].key
+	return ensuring(ctx, key, func(ctx context.Context) error {
+		var missing []int64
+		err := l.read(ctx, op, key, sql.LevelReadUncommitted, func(q *lockdb.Queries) (err error) {
+			missing, err = q.MissingLocks(ctx, entries(leases))
+			return err
+		})
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		fresh := make([]*Lease, len(missing))
+		for i, place := range missing {
+			fresh[i] = leases[place]
+		}
+		key = fresh[0].key
+		return l.write(ctx, op, key, func(q *lockdb.Queries) error {
+			return q.EnsureLocks(ctx, entries(fresh))
+		})
+	})
+}
+
+// ensureUnlessKnown is ensure for a key that an open transaction is to lock, which
+// may have the pool's only connection.
+func (l *Locker) ensureUnlessKnown(ctx context.Context, op, key string) error {
+	if l.known.has(key) {
+		return nil
+	}
+	if err := l.roomToEnsure(op, key); err != nil {
+		return err
+	}
+	return l.ensure(ctx, op, key)
+}
+
+// roomToEnsure fails where a transaction beside the caller's could never begin.
+func (l *Locker) roomToEnsure(op, key string) error {
 	if s := l.db.Stats(); s.MaxOpenConnections == 1 && s.InUse == 1 {
 		return &InvalidError{Kind: ErrInvalidArgument, Value: "NoWait()", Reason: fmt.Sprintf("%s %q: a key that may be fresh takes a second connection, and the pool has one: allow two (SetMaxOpenConns), or leave NoWait out", op, key)}
 	}
+	return nil
+}
+
+// ensureFirst lets a job with NoWait ensure its key before its transaction has taken
+// a connection.
+func (l *Locker) ensureFirst(j job, a *acquisition) job {
+	if a.wait == noWait {
+		a.wait = noWaitSeen
+		j.before = func(ctx context.Context) error {
+			if l.known.has(j.key) {
+				return nil
+			}
+			return l.ensure(ctx, j.op, j.key)
+		}
+	}
+	return j
+}
+
+// ensuring runs work for at most ensurePatience.
+func ensuring(ctx context.Context, key string, work func(ctx context.Context) error) error {
 	within, cancel := context.WithTimeout(ctx, ensurePatience)
 	defer cancel()
 	err := work(within)
@@ -58,6 +105,20 @@ func (l *Locker) ensuring(ctx context.Context, op, key string, work func(ctx con
 		return &BusyError{Key: key, Err: fmt.Errorf("its row could not be made within %v, for want of a free connection or because of another transaction (%w): %v", ensurePatience, errNoWait, err)}
 	}
 	return err
+}
+
+// write runs one writing statement in a transaction of its own.
+func (l *Locker) write(ctx context.Context, op, key string, work func(q *lockdb.Queries) error) error {
+	return l.run(ctx, job{op: op, key: key}, func(tx *sql.Tx) (int64, error) {
+		q, err := l.in(tx, op, key)
+		if err != nil {
+			return 0, err
+		}
+		if err := work(q); err != nil {
+			return 0, l.failed(tx, op, key, err)
+		}
+		return 0, nil
+	})
 }
 
 // read runs a plain read in a transaction of its own, since in a session without

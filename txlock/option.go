@@ -165,8 +165,9 @@ func Reclaim() AcquireOption {
 // they fail with [ErrHeld] at once.
 //
 // A key whose row this Locker has not seen yet takes some more statements, in
-// short transactions of the pool given to [New], which make its row: in a pool of
-// one connection, which the caller's transaction has, they fail with an
+// short transactions of the pool given to [New], which make its row, free: that
+// stays, whatever becomes of the caller's transaction. In a pool of one connection,
+// which the caller's transaction has, the forms that take one fail with an
 // [InvalidError].
 func NoWait() AcquireOption {
 	return func(a *acquisition) { a.wait = noWait }

@@ -16,6 +16,8 @@ import (
 type job struct {
 	op, key   string
 	txOptions *sql.TxOptions
+	// before, if there is one, is called before each attempt's transaction begins.
+	before func(ctx context.Context) error
 }
 
 // run runs body in a transaction of its own and commits it, again when the
@@ -38,6 +40,11 @@ func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, e
 func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int64, error)) error {
 	if l.closed.Load() {
 		return closedError(j.op, j.key)
+	}
+	if j.before != nil {
+		if err := j.before(ctx); err != nil {
+			return err
+		}
 	}
 	tx, err := l.db.BeginTx(ctx, j.txOptions)
 	switch {
