@@ -1,0 +1,234 @@
+package txlock_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gox-helix/gox-helix/txlock"
+)
+
+func nothing(context.Context, *sql.Tx) error { return nil }
+
+// A kept lease is renewed every third of its TTL, and is trusted for as long as
+// that goes well.
+func TestHeartbeatEveryThirdOfTheTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		locker, db := newFake(t, granting(nil))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
+		if err := lease.KeepAlive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		time.Sleep(65 * time.Second)
+		beats := db.times("RenewLeases")
+		if len(beats) != 6 {
+			t.Fatalf("%d heartbeats in 65s, want 6", len(beats))
+		}
+		for i, at := range beats {
+			if want := time.Duration(i+1) * 10 * time.Second; at.Sub(began) != want {
+				t.Errorf("heartbeat after %v, want %v", at.Sub(began), want)
+			}
+		}
+		if err := lease.Context().Err(); err != nil {
+			t.Error(err)
+		}
+		if err := lease.KeepAlive(t.Context()); !errors.Is(err, txlock.ErrInvalidArgument) {
+			t.Errorf("kept twice: got %v", err)
+		}
+		if err := lease.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if n := len(db.times("RenewLeases")); n != 6 {
+			t.Errorf("%d heartbeats after the release", n-6)
+		}
+	})
+}
+
+// A transient error is retried until the deadline, and not longer; then the cause
+// tells it.
+func TestHeartbeatRetriesUntilTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := false
+		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
+			return reply{err: errDown}, down && statement == "BEGIN"
+		}))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
+		if err := lease.KeepAlive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx := lease.Context()
+
+		down = true
+		time.Sleep(20 * time.Second) // one heartbeat and its retries
+		down = false
+		time.Sleep(20 * time.Second)
+		if ctx.Err() != nil {
+			t.Fatalf("did not recover: %v", context.Cause(ctx))
+		}
+		if len(db.times("RenewLeases")) == 0 {
+			t.Fatal("no heartbeat after the server was back")
+		}
+
+		down = true
+		began, before := time.Now(), len(db.times("BEGIN"))
+		deadline := lease.Deadline()
+		<-ctx.Done()
+		if !time.Now().Equal(deadline) {
+			t.Errorf("ended %v after the deadline", time.Since(deadline))
+		}
+		wantCause(t, ctx, txlock.ErrLost)
+		if !errors.Is(context.Cause(ctx), errDown) {
+			t.Errorf("the cause does not tell what failed: %v", context.Cause(ctx))
+		}
+		tried := len(db.times("BEGIN")) - before
+		if tried < 4 {
+			t.Errorf("only %d attempts in %v", tried, time.Since(began))
+		}
+		time.Sleep(time.Hour)
+		if n := len(db.times("BEGIN")) - before; n != tried {
+			t.Errorf("%d attempts after the deadline", n-tried)
+		}
+	})
+}
+
+var errDown = errors.New("the server is down")
+
+// A definite loss is not retried.
+func TestHeartbeatLearnsOfALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := false
+		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
+			return reply{}, lost && (statement == "RenewLeases" || statement == "StandingLeases")
+		}))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
+		if err := lease.KeepAlive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		lost = true
+		<-lease.Context().Done()
+		if got := time.Since(began); got != 10*time.Second {
+			t.Errorf("ended after %v, want 10s", got)
+		}
+		var lostErr *txlock.LostError
+		if !errors.As(context.Cause(lease.Context()), &lostErr) || lostErr.Err != nil {
+			t.Errorf("got %v", context.Cause(lease.Context()))
+		}
+		time.Sleep(time.Hour)
+		if n := len(db.times("RenewLeases")); n != 1 {
+			t.Errorf("%d heartbeats", n)
+		}
+	})
+}
+
+// After the caller's own transaction has released a lease, its heartbeat finds it
+// gone, which is no loss.
+func TestReleaseTxOfAKeptLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := false
+		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
+			return reply{}, released && (statement == "RenewLeases" || statement == "StandingLeases")
+		}))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key"))
+		if err := lease.KeepAlive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := lease.InTx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return lease.ReleaseTx(ctx, tx) }); err != nil {
+			t.Fatal(err)
+		}
+		released = true
+		<-lease.Context().Done()
+		if cause := context.Cause(lease.Context()); cause != context.Canceled {
+			t.Errorf("got %v", cause)
+		}
+	})
+}
+
+// The heartbeat ends with the context that KeepAlive was given; the lease is
+// trusted for as long as it then lasts, and can be kept again.
+func TestKeepAliveUntilItsContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		locker, db := newFake(t, granting(nil))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			if err := lease.KeepAlive(ctx); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(11 * time.Second)
+			cancel()
+			synctest.Wait()
+		}
+		time.Sleep(20 * time.Second)
+		if lease.Context().Err() != nil {
+			t.Fatal("ended before its deadline")
+		}
+		<-lease.Context().Done()
+		wantCause(t, lease.Context(), txlock.ErrLost)
+		if n := len(db.times("RenewLeases")); n != 2 {
+			t.Errorf("%d heartbeats, want 2", n)
+		}
+	})
+}
+
+// Leases of one TTL come to be renewed together, whenever they were acquired, and
+// a thousand of them in one statement.
+func TestHeartbeatsOfManyLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		locker, db := newFake(t, granting(nil))
+		const leases = 2500
+		for range leases {
+			time.Sleep(2 * time.Millisecond) // 5 s in all
+			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(60*time.Second)))
+			if err := lease.KeepAlive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(60 * time.Second)
+		before := len(db.times("RenewLeases"))
+		time.Sleep(60 * time.Second)
+		if n := len(db.times("RenewLeases")) - before; n != 9 {
+			t.Errorf("%d statements for three heartbeats of %d leases, want 9", n, leases)
+		}
+		if at := db.times("RenewLeases"); !at[len(at)-1].Equal(at[len(at)-3]) {
+			t.Error("the last three batches were not sent together")
+		}
+	})
+}
+
+// A heartbeat that does not come back keeps no other lease from being renewed.
+func TestHeartbeatThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := granting(nil)
+		locker, db := newFake(t, func(statement string, args ...any) reply {
+			if statement == "RenewLeases" && slices.Contains(args, any(time.Hour.Microseconds())) {
+				return reply{hang: true}
+			}
+			return answer(statement, args...)
+		})
+		var leases []*txlock.Lease
+		for _, ttl := range []time.Duration{time.Hour, 3 * time.Second} {
+			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(ttl)))
+			if err := lease.KeepAlive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			leases = append(leases, lease)
+		}
+		<-leases[0].Context().Done()
+		if cause := context.Cause(leases[0].Context()); !errors.Is(cause, txlock.ErrLost) || !errors.Is(cause, context.DeadlineExceeded) {
+			t.Errorf("got %v", cause)
+		}
+		if n := len(db.times("ROLLBACK")); n < 4 { // each attempt is given up in time for another
+			t.Errorf("%d attempts", n)
+		}
+		if err := context.Cause(leases[1].Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
