@@ -7,16 +7,18 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// countingConnector tells how many rows each query has read.
+// countingConnector tells of each statement before it is sent, and how many rows
+// it has read.
 type countingConnector struct {
 	config   *mysql.Config
 	database string
 	read     func(query string, rows int)
+	before   func(query string)
 }
 
 func (c countingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	config := c.config.Clone()
-	config.DBName, config.InterpolateParams = c.database, true
+	config.DBName, config.InterpolateParams, config.Logger = c.database, true, &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, err
@@ -25,14 +27,22 @@ func (c countingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return countingConn{conn, c.read}, nil
+	read, before := c.read, c.before
+	if read == nil {
+		read = func(string, int) {}
+	}
+	if before == nil {
+		before = func(string) {}
+	}
+	return countingConn{conn, read, before}, nil
 }
 
 func (c countingConnector) Driver() driver.Driver { return mysql.MySQLDriver{} }
 
 type countingConn struct {
 	driver.Conn
-	read func(query string, rows int)
+	read   func(query string, rows int)
+	before func(query string)
 }
 
 func (c countingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
@@ -40,10 +50,12 @@ func (c countingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 }
 
 func (c countingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	c.before(query)
 	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 }
 
 func (c countingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.before(query)
 	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 	if err != nil {
 		return nil, err

@@ -230,7 +230,7 @@ func TestAllReadsInPages(t *testing.T) {
 		const rows, page = 20_000, 500
 		l.fill(rows)
 		statements := 0
-		db := sql.OpenDB(countingConnector{l.server.Config(), l.text(l.db, `SELECT DATABASE()`), func(query string, read int) {
+		db := sql.OpenDB(countingConnector{config: l.server.Config(), database: l.text(l.db, `SELECT DATABASE()`), read: func(query string, read int) {
 			if strings.HasPrefix(query, "-- name: ListLocks") {
 				statements++
 				if read > page {
@@ -308,7 +308,7 @@ func TestRevoke(t *testing.T) {
 
 		l.try(l.Locker, txlock.TTL(long))
 		asked := make(chan struct{}, 1)
-		db := sql.OpenDB(countingConnector{l.server.Config(), l.text(l.db, `SELECT DATABASE()`), func(query string, _ int) {
+		db := sql.OpenDB(countingConnector{config: l.server.Config(), database: l.text(l.db, `SELECT DATABASE()`), read: func(query string, _ int) {
 			if strings.HasPrefix(query, "-- name: InspectLock") {
 				select {
 				case asked <- struct{}{}:
