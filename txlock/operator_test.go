@@ -72,7 +72,7 @@ func TestInspect(t *testing.T) {
 // An extension counts as the lease's own time.
 func TestInspectSeesAnExtension(t *testing.T) {
 	onServers(t, func(l *live) {
-		l.kept(time.Hour)
+		l.extended(time.Hour)
 		if i := l.inspect(); !i.Held() || i.Remaining < 50*time.Minute {
 			l.Errorf("extended for an hour: %+v", i)
 		}
@@ -84,9 +84,9 @@ func TestInspectSeesAnExtension(t *testing.T) {
 	})
 }
 
-// kept lets the key be under a lease that is marked as kept and expired by its row,
+// extended lets the key be under a lease that is marked as kept and expired by its row,
 // with an extension that has so long to go.
-func (l *live) kept(extension time.Duration) *txlock.Lease {
+func (l *live) extended(extension time.Duration) *txlock.Lease {
 	l.Helper()
 	lease := l.try(l.Locker)
 	l.exec(`UPDATE helix_locks SET lease_id = -ABS(lease_id) WHERE lock_key = ?`, l.key)
@@ -396,7 +396,7 @@ func TestRetire(t *testing.T) {
 func TestRetireKeptLease(t *testing.T) {
 	onServers(t, func(l *live) {
 		ctx := l.Context()
-		lease := l.kept(time.Hour)
+		lease := l.extended(time.Hour)
 		err := l.Retire(ctx, l.key)
 		var held *txlock.HeldError
 		if !errors.As(err, &held) || held.RetryAfter < 50*time.Minute {
