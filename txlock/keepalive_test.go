@@ -1,0 +1,393 @@
+package txlock_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gox-helix/gox-helix/txlock"
+)
+
+// beats lets a test wait for heartbeats.
+type beats struct{ done chan txlock.Result }
+
+func newBeats() *beats { return &beats{done: make(chan txlock.Result, 10000)} }
+
+func (*beats) Start(ctx context.Context, _ txlock.Operation) context.Context { return ctx }
+
+func (b *beats) End(_ context.Context, op txlock.Operation, result txlock.Result) {
+	if op.Name == txlock.OpHeartbeat {
+		b.done <- result
+	}
+}
+
+// heldAlive is a lease that is kept alive, and its heartbeats.
+func (l *live) heldAlive(ttl time.Duration, opts ...txlock.Option) (*txlock.Lease, *beats) {
+	l.Helper()
+	b := newBeats()
+	lease := l.try(l.locker(l.db, append(opts, txlock.WithObserver(b))...), txlock.TTL(ttl))
+	l.must(lease.KeepAlive(l.Context()))
+	return lease, b
+}
+
+// await returns after so many heartbeats, none of which may have failed.
+func (l *live) await(b *beats, n int) {
+	l.Helper()
+	for range n {
+		if r := <-b.done; r.Err != nil || r.Lost > 0 {
+			l.Fatalf("heartbeat: %+v", r)
+		}
+	}
+}
+
+// stands fails the test unless the lease is held, for all that its holder and its
+// rivals know.
+func (l *live) stands(lease *txlock.Lease) {
+	l.Helper()
+	if err := context.Cause(lease.Context()); err != nil {
+		l.Errorf("the lease is not trusted: %v", err)
+	}
+	if _, err := l.TryAcquire(l.Context(), l.key, txlock.NoWait()); !errors.Is(err, txlock.ErrHeld) && !errors.Is(err, txlock.ErrBusy) {
+		l.Errorf("a rival got %v", err)
+	}
+	if time.Until(lease.Deadline()) <= 0 {
+		l.Error("its deadline has passed")
+	}
+}
+
+const beatTTL = 300 * time.Millisecond
+
+func TestKeepAlive(t *testing.T) {
+	onServers(t, func(l *live) {
+		lease, b := l.heldAlive(beatTTL)
+		l.await(b, 6) // twice the TTL
+		l.stands(lease)
+		if l.epoch() != lease.Epoch() {
+			l.Errorf("epoch %d, was %d", l.epoch(), lease.Epoch())
+		}
+		l.must(lease.Release(l.Context()))
+		l.must(l.try(l.Locker).Release(l.Context()))
+	})
+}
+
+// While a fenced transaction of the holder keeps the row locked for longer than
+// the TTL, the heartbeat neither waits for it nor fails, another fence does not
+// wait for the heartbeat, and nobody can take the lease over, then or afterwards.
+func TestHeartbeatBesideALongFence(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx := l.Context()
+		lease, b := l.heldAlive(beatTTL)
+		l.must(lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			before := l.row().times
+			l.await(b, 3)
+			if l.row().times != before {
+				l.Error("the row was renewed: this test tests nothing")
+			}
+			l.await(b, 6)
+			l.stands(lease)
+			l.must(lease.InTx(ctx, nothing)) // is not queued behind a heartbeat
+			return nil
+		}))
+		l.stands(lease)
+		// As long as the extension lasts, the row, which has expired, does not count.
+		_, err := l.TryAcquire(ctx, l.key)
+		var held *txlock.HeldError
+		if !errors.As(err, &held) || held.RetryAfter > beatTTL {
+			l.Errorf("a rival got %v", err)
+		}
+		l.must(lease.Release(ctx))
+		if n := l.text(l.db, `SELECT COUNT(*) FROM helix_lock_extensions AS x JOIN helix_locks AS l ON x.lease_id = ABS(l.lease_id) WHERE lock_key = ?`, l.key); n != "0" {
+			l.Error("its extension is left after the release")
+		}
+		l.must(l.try(l.Locker).Release(ctx))
+	})
+}
+
+// A holder whose fenced transactions overlap all the time keeps its lease, though
+// its row is never free for a renewal.
+func TestHolderThatFencesAllTheTime(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx, cancel := context.WithCancel(l.Context())
+		defer cancel()
+		lease, b := l.heldAlive(beatTTL)
+		// Each transaction ends only when the next one has begun.
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		begun := make(chan struct{})
+		wg.Go(func() {
+			for first := true; ctx.Err() == nil || first; first = false {
+				next := make(chan struct{})
+				wg.Go(func() {
+					err := lease.InTx(l.Context(), func(context.Context, *sql.Tx) error {
+						close(next)
+						select {
+						case <-begun:
+						case <-ctx.Done():
+						}
+						return nil
+					})
+					if err != nil {
+						l.Errorf("fence: %v", err)
+						cancel()
+					}
+				})
+				select {
+				case <-next:
+				case <-ctx.Done():
+					return
+				}
+				if !first {
+					begun <- struct{}{} // lets the one before end
+				}
+			}
+		})
+		l.await(b, 15) // five times the TTL
+		l.stands(lease)
+		cancel()
+		wg.Wait()
+		l.stands(lease)
+		l.must(lease.Release(l.Context()))
+	})
+}
+
+// An operator's revocation reaches the holder with the next heartbeat.
+func TestHeartbeatAfterRevocation(t *testing.T) {
+	onServers(t, func(l *live) {
+		lease, _ := l.heldAlive(time.Second)
+		l.must(l.Revoke(l.Context(), l.key))
+		<-lease.Context().Done()
+		var lost *txlock.LostError
+		if !errors.As(context.Cause(lease.Context()), &lost) || lost.Err != nil {
+			l.Errorf("got %v", context.Cause(lease.Context()))
+		}
+	})
+}
+
+// The trust in a lease that cannot be renewed ends before a rival can have it.
+func TestTrustEndsBeforeTheTakeover(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx := l.Context()
+		db := l.server.Open(l.T)
+		db.SetMaxOpenConns(1)
+		lease := l.try(l.locker(db), txlock.TTL(beatTTL))
+		l.must(lease.KeepAlive(ctx))
+		conn, err := db.Conn(ctx) // the only one: no heartbeat from now on
+		l.must(err)
+		defer func() { l.must(conn.Close()) }()
+
+		rival, err := l.Acquire(ctx, l.key)
+		l.must(err)
+		select {
+		case <-lease.Context().Done():
+		default:
+			l.Error("a rival has the key, and its holder does not know")
+		}
+		cause := context.Cause(lease.Context())
+		l.wants(cause, txlock.ErrLost)
+		l.wants(cause, context.DeadlineExceeded) // there was no connection
+		l.must(rival.Release(ctx))
+	})
+}
+
+// On a multi-writer cluster, where there are no extensions, the fenced
+// transactions of a kept lease renew it.
+func TestFencesRenewWithMultiWriter(t *testing.T) {
+	onServers(t, func(l *live) {
+		lease, _ := l.heldAlive(long, txlock.WithMultiWriter())
+		before := lease.Deadline()
+		l.must(lease.InTx(l.Context(), nothing))
+		if !lease.Deadline().After(before) {
+			l.Error("did not renew")
+		}
+		l.must(lease.Release(l.Context()))
+	})
+}
+
+// In a pool of one connection heartbeats and fenced transactions take turns.
+func TestRunInAPoolOfOne(t *testing.T) {
+	onServers(t, func(l *live) {
+		db := l.server.Open(l.T)
+		db.SetMaxOpenConns(1)
+		b := newBeats()
+		locker := l.locker(db, txlock.WithObserver(b))
+		l.must(locker.Run(l.Context(), l.key, func(ctx context.Context, lease *txlock.Lease) error {
+			for range 5 {
+				l.await(b, 1)
+				if err := lease.InTx(ctx, func(_ context.Context, tx *sql.Tx) error { l.bump(tx); return nil }); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, txlock.TTL(beatTTL)))
+		if n := l.counter(l.db); n != 5 {
+			l.Errorf("counted to %d", n)
+		}
+	})
+}
+
+func TestRun(t *testing.T) {
+	errJob := errors.New("the job failed")
+	for name, c := range map[string]struct {
+		job  func(l *live, ctx context.Context, lease *txlock.Lease) error
+		want []error // nil for none
+	}{
+		"done": {func(l *live, ctx context.Context, lease *txlock.Lease) error {
+			if epoch, ok := txlock.EpochFromContext(ctx); !ok || epoch != lease.Epoch() {
+				l.Errorf("epoch %d, %v in the context", epoch, ok)
+			}
+			return nil
+		}, nil},
+		"failed": {func(l *live, ctx context.Context, lease *txlock.Lease) error { return errJob }, []error{errJob}},
+		"released by itself": {func(l *live, ctx context.Context, lease *txlock.Lease) error {
+			return lease.Release(ctx)
+		}, nil},
+		"lost": {func(l *live, ctx context.Context, lease *txlock.Lease) error {
+			l.must(l.Revoke(l.Context(), l.key))
+			<-ctx.Done()
+			if !errors.Is(context.Cause(ctx), txlock.ErrLost) {
+				l.Errorf("ended because of %v", context.Cause(ctx))
+			}
+			return errJob
+		}, []error{errJob, txlock.ErrLost}},
+		"lost, and not noticed": {func(l *live, ctx context.Context, lease *txlock.Lease) error {
+			l.must(l.Revoke(l.Context(), l.key))
+			return nil
+		}, []error{txlock.ErrLost}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onServers(t, func(l *live) {
+				err := l.Locker.Run(l.Context(), l.key, func(ctx context.Context, lease *txlock.Lease) error {
+					return c.job(l, ctx, lease)
+				}, txlock.TTL(time.Second))
+				if len(c.want) == 0 {
+					l.must(err)
+				}
+				for _, want := range c.want {
+					l.wants(err, want)
+				}
+				if r := l.row(); r.status != 0 {
+					l.Errorf("left with status %d", r.status)
+				}
+			})
+		})
+	}
+}
+
+// The lease is kept until the job returns, also when its context has ended, and
+// released then.
+func TestRunAfterCancellation(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx, cancel := context.WithCancel(l.Context())
+		b := newBeats()
+		err := l.locker(l.db, txlock.WithObserver(b)).Run(ctx, l.key, func(ctx context.Context, lease *txlock.Lease) error {
+			cancel()
+			<-ctx.Done()
+			l.await(b, 4) // longer than the TTL
+			l.stands(lease)
+			return ctx.Err()
+		}, txlock.TTL(beatTTL))
+		l.wants(err, context.Canceled)
+		if errors.Is(err, txlock.ErrLost) {
+			l.Errorf("got %v", err)
+		}
+		if r := l.row(); r.status != 0 {
+			l.Errorf("left with status %d", r.status)
+		}
+		if err := l.Locker.Run(ctx, l.key, func(context.Context, *txlock.Lease) error { l.Error("called"); return nil }); !errors.Is(err, context.Canceled) {
+			l.Errorf("got %v", err)
+		}
+	})
+}
+
+// A panic releases, and goes on.
+func TestRunPanics(t *testing.T) {
+	onServers(t, func(l *live) {
+		func() {
+			defer func() {
+				if r := recover(); r != "the job" {
+					l.Errorf("recovered %v", r)
+				}
+			}()
+			err := l.Locker.Run(l.Context(), l.key, func(context.Context, *txlock.Lease) error { panic("the job") })
+			l.Errorf("returned %v", err)
+		}()
+		if r := l.row(); r.status != 0 {
+			l.Errorf("left with status %d", r.status)
+		}
+	})
+}
+
+// Many processes run under one key, each for a moment: one at a time.
+func TestRunOneAtATime(t *testing.T) {
+	onServers(t, func(l *live) {
+		var running atomic.Int32
+		var wg sync.WaitGroup
+		for range 8 {
+			locker := l.locker(l.db)
+			wg.Go(func() {
+				for range 5 {
+					err := locker.Run(l.Context(), l.key, func(ctx context.Context, lease *txlock.Lease) error {
+						if n := running.Add(1); n != 1 {
+							l.Errorf("%d at a time", n)
+						}
+						defer running.Add(-1)
+						return lease.InTx(ctx, func(_ context.Context, tx *sql.Tx) error {
+							var n int64
+							if err := tx.QueryRowContext(ctx, `SELECT n FROM counters WHERE name = ?`, l.key).Scan(&n); err != nil {
+								return err
+							}
+							_, err := tx.ExecContext(ctx, `UPDATE counters SET n = ? WHERE name = ?`, n+1, l.key)
+							return err
+						})
+					})
+					if err != nil {
+						l.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := l.counter(l.db); n != 40 {
+			l.Errorf("counted to %d, want 40", n)
+		}
+	})
+}
+
+// A process with many leases renews them in a few statements, on a few
+// connections, and notices the one that is lost.
+func TestKeepManyAlive(t *testing.T) {
+	onServers(t, func(l *live) {
+		const leases = 2200
+		ctx := l.Context()
+		db := l.server.Open(l.T)
+		db.SetMaxOpenConns(8)
+		b := newBeats()
+		locker := l.locker(db, txlock.WithObserver(b), txlock.WithTTL(30*time.Second))
+		keys := make([]string, leases)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("%s/%d", l.key, i)
+		}
+		tx := l.beginOn(db)
+		held, err := locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(6*time.Second))
+		l.must(err)
+		l.must(tx.Commit())
+		for _, lease := range held {
+			l.must(lease.KeepAlive(ctx))
+		}
+		l.await(b, 3)
+		l.exec(`UPDATE helix_locks SET epoch = epoch + 1, status = 0, lease_id = 0 WHERE lock_key = ?`, keys[leases/2])
+		<-held[leases/2].Context().Done()
+		for i, lease := range held {
+			if i != leases/2 && lease.Context().Err() != nil {
+				l.Fatalf("lease %d: %v", i, context.Cause(lease.Context()))
+			}
+		}
+		l.must(locker.Close())
+		wantCause(l.T, held[0].Context(), txlock.ErrClosed)
+	})
+}
