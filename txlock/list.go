@@ -127,7 +127,7 @@ func (o ListOptions) params() (lockdb.ListLocksParams, error) {
 		return invalid("Expired: true", "only an active lease expires: leave Statuses out, or add StatusActive")
 	}
 	p := lockdb.ListLocksParams{Limit: int32(o.limit()), Statuses: -1}
-	p.FromHex, p.BeforeHex = lockdb.KeyRange(o.Prefix, o.After)
+	p.FromHex, p.BeforeHex = keyRange(o.Prefix, o.After)
 	if len(o.Statuses) > 0 {
 		p.Statuses = 0
 	}

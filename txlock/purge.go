@@ -20,8 +20,8 @@ const (
 	// MaxPurgeBatch is the largest BatchSize.
 	MaxPurgeBatch = lockdb.MaxBatch
 
-	// purgePage is how many rows are looked at by one statement.
-	purgePage = 1000
+	// PurgePage is how many rows a statement of [Locker.Purge] looks at.
+	PurgePage = 1000
 
 	// extensionKeep is for how long an extension must have been over to be deleted.
 	// Nobody tells one that is over from one that is not there; to leave it for a
@@ -151,7 +151,7 @@ func (p *purge) page(ctx context.Context) (more bool, err error) {
 		rows, err = q.PurgeCandidates(ctx, lockdb.PurgeCandidatesParams{
 			IdleMicros: p.idleMicros,
 			AfterHex:   lockdb.Hex(p.progress.LastKey),
-			Limit:      purgePage,
+			Limit:      PurgePage,
 		})
 		return err
 	})
@@ -182,7 +182,7 @@ func (p *purge) page(ctx context.Context) (more bool, err error) {
 		p.progress.Scanned += int64(len(rows))
 		p.progress.LastKey = string(rows[len(rows)-1].LockKey)
 	}
-	return len(rows) == purgePage, nil
+	return len(rows) == PurgePage, nil
 }
 
 // readCommitted keeps a transaction that locks rows from locking the gaps beside
