@@ -164,9 +164,13 @@ func Reclaim() AcquireOption {
 // [Locker.Acquire] and [Locker.Run] it also means not to wait for a lease to end:
 // they fail with [ErrHeld] at once.
 //
+// The refused transaction keeps others from inserting fresh keys that sort right
+// behind this one until it ends, unless it is in READ COMMITTED: end it soon.
+//
 // A key whose row this Locker has not seen yet takes some more statements, in
 // short transactions of the pool given to [New], which make its row, free: that
-// stays, whatever becomes of the caller's transaction. In a pool of one connection,
+// stays, whatever becomes of the caller's transaction. Where that cannot be done
+// within a second, the answer is ErrBusy, too. In a pool of one connection,
 // which the caller's transaction has, the forms that take one fail with an
 // [InvalidError].
 func NoWait() AcquireOption {
