@@ -346,14 +346,15 @@ func TestPurgeNeverWaits(t *testing.T) {
 	}
 }
 
-// pausedPurge runs a purge up to just before it first sends the statement, calls
-// meanwhile, and lets it go on.
-func (l *live) pausedPurge(statement string, meanwhile func()) (int64, error) {
+// pausedPurge runs a purge, and calls what is to happen just before it first sends
+// a statement of that name.
+func (l *live) pausedPurge(before map[string]func()) (int64, error) {
 	l.Helper()
-	once := sync.Once{}
 	db := sql.OpenDB(countingConnector{config: l.server.Config(), database: l.text(l.db, `SELECT DATABASE()`), before: func(query string) {
-		if strings.HasPrefix(query, "-- name: "+statement+" ") {
-			once.Do(meanwhile)
+		name, _, _ := strings.Cut(strings.TrimPrefix(query, "-- name: "), " ")
+		if happens := before[name]; happens != nil {
+			delete(before, name)
+			happens()
 		}
 	}})
 	defer func() { l.must(db.Close()) }()
@@ -366,13 +367,15 @@ func (l *live) pausedPurge(statement string, meanwhile func()) (int64, error) {
 func TestPurgeKeepsNobodyWaiting(t *testing.T) {
 	onServers(t, func(l *live) {
 		l, ctx := l.alone(), l.Context()
-		l.made("goes", "stays", "is held")
+		l.made("goes", "gone", "stays", "is held")
 		l.key = "is held"
 		lease := l.try(l.Locker, txlock.TTL(long))
 		l.key = "stays"
 		stays := l.try(l.Locker, txlock.TTL(long))
 		impatient := l.locker(l.openAlone("innodb_lock_wait_timeout", "1"))
-		n, err := l.pausedPurge("DeleteLocks", func() {
+		n, err := l.pausedPurge(map[string]func(){"LockPurgeable": func() {
+			l.exec(`DELETE FROM helix_locks WHERE lock_key = 'gone'`)
+		}, "DeleteLocks": func() {
 			l.must(stays.Release(ctx))
 			l.must(lease.Renew(ctx))
 			for _, key := range []string{"stays", "\x00between", "goes\x00", "z"} { // the gaps are free, too
@@ -381,7 +384,7 @@ func TestPurgeKeepsNobodyWaiting(t *testing.T) {
 			}
 			_, err := impatient.TryAcquire(ctx, "goes")
 			l.wants(err, txlock.ErrBusy)
-		})
+		}})
 		l.must(err)
 		if n != 1 {
 			l.Errorf("%d rows purged", n)
@@ -402,12 +405,12 @@ func TestPurgeLooksAgain(t *testing.T) {
 		l, ctx := l.alone(), l.Context()
 		for _, statement := range []string{"LockFloors", "LockPurgeable"} {
 			l.made("acquired", "gone", "idle", "used")
-			n, err := l.pausedPurge(statement, func() {
+			n, err := l.pausedPurge(map[string]func(){statement: func() {
 				l.key = "acquired"
 				l.try(l.Locker, txlock.TTL(long))
 				l.exec(`UPDATE helix_locks SET updated_at = UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE WHERE lock_key = 'used'`)
 				l.exec(`DELETE FROM helix_locks WHERE lock_key = 'gone'`)
-			})
+			}})
 			l.must(err)
 			if got := l.text(l.db, `SELECT GROUP_CONCAT(CAST(lock_key AS CHAR) ORDER BY lock_key) FROM helix_locks`); n != 1 || got != "acquired,used" {
 				l.Errorf("%d rows purged, %s are left", n, got)
@@ -449,13 +452,13 @@ func TestPurgeRunsAnAbortedBatchAgain(t *testing.T) {
 		l = l.alone()
 		l.db.SetMaxOpenConns(1) // so that there is one other, the purge's
 		l.made("a", "b", "c")
-		n, err := l.pausedPurge("DeleteLocks", func() {
+		n, err := l.pausedPurge(map[string]func(){"DeleteLocks": func() {
 			// Its connection goes, and with it its transaction.
 			id := l.text(l.db, `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`)
 			l.exec(`KILL ` + id)
 			l.key = "b"
 			l.try(l.Locker)
-		})
+		}})
 		l.must(err)
 		if got := l.text(l.db, `SELECT GROUP_CONCAT(CAST(lock_key AS CHAR)) FROM helix_locks`); n != 2 || got != "b" {
 			l.Errorf("%d rows purged, %s are left", n, got)
