@@ -18,8 +18,8 @@ type Entry struct {
 // for many keys take, so that their text is always the same. In decimal digits
 // (CONV would fail MySQL sessions that compare in UTF-16 or UTF-32) the number of
 // entries (4); for each of them where its key begins, counted from 1 (6), the key's
-// bytes (3) and the id (19); then the keys, as [Hex]. The statements CAST it to a
-// long type, since MySQL takes a prepared statement's parameter for one of 65,535
+// bytes (3) and the id (19); then the keys, as [Hex]. The statements COALESCE it with a
+// longer type, since MySQL takes a prepared statement's parameter for one of 65,535
 // bytes, and silently cuts it there where it is put into a temporary table.
 func Batch(entries []Entry) string {
 	const count, each = 4, 28

@@ -117,7 +117,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -165,7 +165,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -192,7 +192,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -281,7 +281,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -310,7 +310,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -336,7 +336,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -358,7 +358,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -397,7 +397,7 @@ type Querier interface {
 	//      SELECT
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -431,7 +431,7 @@ type Querier interface {
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key,
 	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -495,7 +495,7 @@ type Querier interface {
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key,
 	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
@@ -519,7 +519,7 @@ type Querier interface {
 	//          n.i AS i,
 	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key,
 	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT CAST(CONVERT(UPPER(?) USING latin1) AS CHAR(1000000) CHARACTER SET latin1) AS digits LIMIT 1) AS list
+	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
 	//      STRAIGHT_JOIN (
 	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
 	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
