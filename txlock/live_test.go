@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"go.uber.org/goleak"
 
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 	"github.com/gox-helix/gox-helix/txlock"
 )
 
-func TestMain(m *testing.M) { servertest.Main(m) }
+// No goroutine is left when all tests have ended.
+func TestMain(m *testing.M) { servertest.Main(m, func() error { return goleak.Find() }) }
 
 // live is a test on a real server: a Locker, a key of its own, and a business
 // table with one row that only this test writes.
