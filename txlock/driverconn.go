@@ -85,6 +85,15 @@ func (c driverConn) ExecContext(ctx context.Context, query string, args []driver
 	return nil, driver.ErrSkip
 }
 
+// executes reports whether ExecContext can do without a prepared statement.
+func (c driverConn) executes() bool {
+	switch c.Conn.(type) {
+	case driver.ExecerContext, driver.Execer: //nolint:staticcheck // as package sql
+		return true
+	}
+	return false
+}
+
 func (c driverConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	switch q := c.Conn.(type) {
 	case driver.QueryerContext:

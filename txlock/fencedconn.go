@@ -132,7 +132,7 @@ func (c *fencedConn) PrepareContext(ctx context.Context, query string) (driver.S
 // ExecContext executes a statement.
 func (c *fencedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	s := classifySQL(query)
-	if c.skips && len(args) > 0 {
+	if c.skips && len(args) > 0 || !c.executes() {
 		if _, err := c.admit(s, false); err != nil {
 			return nil, err
 		}

@@ -15,7 +15,11 @@ type fencedStmt struct {
 // convertingStmt is one whose driver converts arguments by their place.
 type convertingStmt struct {
 	*fencedStmt
-	driver.ColumnConverter //nolint:staticcheck // as package sql
+	converter driver.ColumnConverter //nolint:staticcheck // as package sql
+}
+
+func (s *convertingStmt) ColumnConverter(index int) driver.ValueConverter {
+	return s.converter.ColumnConverter(index)
 }
 
 // Exec is what package sql no longer calls.

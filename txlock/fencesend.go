@@ -61,8 +61,11 @@ type lentConn struct {
 
 func (c *lentConn) Close() error { return nil }
 
-// ResetSession would be for the next transaction.
+// ResetSession and IsValid are for between transactions.
 func (c *lentConn) ResetSession(context.Context) error { return nil }
+
+// IsValid: see ResetSession.
+func (c *lentConn) IsValid() bool { return true }
 
 func (c *lentConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	if stmt, ok := c.prepared.stmts[query]; ok {
