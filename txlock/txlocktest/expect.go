@@ -7,13 +7,17 @@ import (
 )
 
 // ExpectAcquireTx expects Locker.AcquireTx of key.
-func ExpectAcquireTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
-	expectAcquire(mock, key, lockdb.StatusActive, outcome)
+func ExpectAcquireTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...AcquireOption) {
+	a := acquiring(opts)
+	a.expectRow(mock, key)
+	a.expect(mock, key, lockdb.StatusActive, outcome)
 }
 
 // ExpectLockTx expects Locker.LockTx of key.
-func ExpectLockTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
-	expectAcquire(mock, key, lockdb.StatusInactive, outcome)
+func ExpectLockTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...AcquireOption) {
+	a := acquiring(opts)
+	a.expectRow(mock, key)
+	a.expect(mock, key, lockdb.StatusInactive, outcome)
 }
 
 // ExpectRenewTx expects Lease.RenewTx of a lease of key.
@@ -51,9 +55,11 @@ func ExpectReleaseTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 
 // ExpectTryAcquire expects one attempt of Locker.TryAcquire of key: its
 // transaction is committed if the key is granted, else rolled back.
-func ExpectTryAcquire(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
+func ExpectTryAcquire(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...AcquireOption) {
+	a := acquiring(opts)
+	a.expectRow(mock, key)
 	mock.ExpectBegin()
-	ExpectAcquireTx(mock, key, outcome)
+	a.expect(mock, key, lockdb.StatusActive, outcome)
 	expectEnd(mock, isGranted(outcome))
 }
 
@@ -80,9 +86,11 @@ func ExpectRelease(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 //	txlocktest.ExpectLockTx(mock, key, txlocktest.Granted(1))
 //	mock.ExpectExec("UPDATE accounts").WillReturnError(errBusiness)
 //	mock.ExpectRollback()
-func ExpectDo(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func()) {
+func ExpectDo(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func(), opts ...AcquireOption) {
+	a := acquiring(opts)
+	a.expectRow(mock, key)
 	mock.ExpectBegin()
-	ExpectLockTx(mock, key, outcome)
+	a.expect(mock, key, lockdb.StatusInactive, outcome)
 	expectBody(mock, isGranted(outcome), body)
 }
 
@@ -99,12 +107,6 @@ func ExpectInTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, body fun
 // outcome unknown, too.
 func ExpectCommit(mock sqlmock.Sqlmock, failure Failure) {
 	mock.ExpectCommit().WillReturnError(failure.err)
-}
-
-func expectAcquire(mock sqlmock.Sqlmock, key string, status int64, outcome AcquireOutcome) {
-	r := outcome.acquisition()
-	r.matched = 1
-	acquireStatement(key, status).expectExec(mock, r)
 }
 
 func expectBody(mock sqlmock.Sqlmock, entered bool, body func()) {

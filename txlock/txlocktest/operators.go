@@ -102,10 +102,7 @@ func (f Failure) purge() (int, error)                { return 0, f.err }
 
 // ExpectInspect expects Locker.Inspect of key.
 func ExpectInspect(mock sqlmock.Sqlmock, key string, outcome InspectOutcome) {
-	s := record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.InspectLock(context.Background(), placeholder.key)
-		return err
-	})
+	s := inspectStatement(key)
 	infos, err := outcome.inspection()
 	for i := range infos {
 		infos[i].Key = key

@@ -83,7 +83,7 @@ func Aborted() Failure {
 // Busy lets the server give up waiting for another transaction's row lock:
 // txlock.ErrBusy.
 func Busy() Failure {
-	return Fails(&mysql.MySQLError{Number: 1205, Message: "Lock wait timeout exceeded; try restarting transaction"})
+	return Fails(&mysql.MySQLError{Number: lockWaitTimeout, Message: "Lock wait timeout exceeded; try restarting transaction"})
 }
 
 // ConnectionGone loses the connection. During a statement the transaction is

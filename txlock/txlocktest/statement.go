@@ -36,6 +36,20 @@ func acquireStatement(key string, status int64) statement {
 	})
 }
 
+func acquireNoWaitStatement(key string, status int64) statement {
+	return record(key, status, func(q *lockdb.Queries) error {
+		_, err := q.AcquireLockNoWait(context.Background(), lockdb.AcquireLockNoWaitParams{KeyHex: placeholder.key, Status: placeholder.status})
+		return err
+	})
+}
+
+func inspectStatement(key string) statement {
+	return record(key, 0, func(q *lockdb.Queries) error {
+		_, err := q.InspectLock(context.Background(), placeholder.key)
+		return err
+	})
+}
+
 func renewStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
 		_, err := q.RenewLock(context.Background(), lockdb.RenewLockParams{KeyHex: placeholder.key})
