@@ -3,6 +3,7 @@ package txlock_test
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -34,29 +35,36 @@ func (c countingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if before == nil {
 		before = func(string) {}
 	}
-	return countingConn{conn, read, before}, nil
+	full, ok := conn.(mysqlConn)
+	if !ok {
+		return nil, errors.Join(errors.New("the driver's connection is not what it was"), conn.Close())
+	}
+	return countingConn{full, read, before}, nil
 }
 
 func (c countingConnector) Driver() driver.Driver { return mysql.MySQLDriver{} }
 
-type countingConn struct {
+type mysqlConn interface {
 	driver.Conn
+	driver.ConnBeginTx
+	driver.ExecerContext
+	driver.QueryerContext
+}
+
+type countingConn struct {
+	mysqlConn
 	read   func(query string, rows int)
 	before func(query string)
 }
 
-func (c countingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
-}
-
 func (c countingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	c.before(query)
-	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+	return c.mysqlConn.ExecContext(ctx, query, args)
 }
 
 func (c countingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	c.before(query)
-	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+	rows, err := c.mysqlConn.QueryContext(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}

@@ -256,7 +256,8 @@ func TestAllReadsInPages(t *testing.T) {
 		if n != rows || statements != rows/page+1 {
 			l.Errorf("%d keys in %d statements", n, statements)
 		}
-		for range locker.All(l.Context(), txlock.ListOptions{Limit: page}) {
+		for _, err := range locker.All(l.Context(), txlock.ListOptions{Limit: page}) {
+			l.must(err)
 			break
 		}
 		if statements != rows/page+2 {

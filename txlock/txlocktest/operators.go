@@ -16,12 +16,12 @@ import (
 // InspectOutcome is what becomes of an inspection: [Found], [NotFound] or a
 // [Failure].
 type InspectOutcome interface {
-	inspection() ([]txlock.Info, error)
+	inspection() reading
 }
 
 // ListOutcome is what becomes of a page of a list: [Listed] or a [Failure].
 type ListOutcome interface {
-	list() ([]txlock.Info, error)
+	list() reading
 }
 
 // RevokeOutcome is what becomes of a revocation: [Done], [NotFound] or a [Failure].
@@ -40,16 +40,22 @@ type PurgeOutcome interface {
 	purge() (rows int, err error)
 }
 
+// reading is how the server answers a statement that reads what is known of keys.
+type reading struct {
+	infos []txlock.Info
+	err   error
+}
+
 type found txlock.Info
 
-func (f found) inspection() ([]txlock.Info, error) { return []txlock.Info{txlock.Info(f)}, nil }
+func (f found) inspection() reading { return reading{infos: []txlock.Info{txlock.Info(f)}} }
 
 // Found lets an inspection find the key as info says; its Key is set to the key.
 func Found(info txlock.Info) InspectOutcome { return found(info) }
 
 type listed []txlock.Info
 
-func (l listed) list() ([]txlock.Info, error) { return l, nil }
+func (l listed) list() reading { return reading{infos: l} }
 
 // Listed lets a list find these keys, none for an empty page.
 func Listed(infos ...txlock.Info) ListOutcome { return listed(infos) }
@@ -57,9 +63,9 @@ func Listed(infos ...txlock.Info) ListOutcome { return listed(infos) }
 // Absence is the outcome of [NotFound].
 type Absence struct{}
 
-func (Absence) inspection() ([]txlock.Info, error) { return nil, nil }
-func (Absence) revocation() reply                  { return reply{} }
-func (Absence) retirement() reply                  { return reply{} }
+func (Absence) inspection() reading { return reading{} }
+func (Absence) revocation() reply   { return reply{} }
+func (Absence) retirement() reply   { return reply{} }
 
 // NotFound lets the key have no row: txlock.ErrNotFound from Inspect; Revoke and
 // Retire have nothing to do, and succeed.
@@ -94,21 +100,21 @@ func Purged(rows int) PurgeOutcome {
 	return purged(rows)
 }
 
-func (f Failure) inspection() ([]txlock.Info, error) { return nil, f.err }
-func (f Failure) list() ([]txlock.Info, error)       { return nil, f.err }
-func (f Failure) revocation() reply                  { return reply{err: f.err} }
-func (f Failure) retirement() reply                  { return reply{err: f.err} }
-func (f Failure) purge() (int, error)                { return 0, f.err }
+func (f Failure) inspection() reading { return reading{err: f.err} }
+func (f Failure) list() reading       { return reading{err: f.err} }
+func (f Failure) revocation() reply   { return reply{err: f.err} }
+func (f Failure) retirement() reply   { return reply{err: f.err} }
+func (f Failure) purge() (int, error) { return 0, f.err }
 
 // ExpectInspect expects Locker.Inspect of key.
 func ExpectInspect(mock sqlmock.Sqlmock, key string, outcome InspectOutcome) {
 	s := inspectStatement(key)
-	infos, err := outcome.inspection()
-	for i := range infos {
-		infos[i].Key = key
+	r := outcome.inspection()
+	for i := range r.infos {
+		r.infos[i].Key = key
 	}
 	mock.ExpectBegin()
-	answerInfos(mock.ExpectQuery(s.pattern()).WithArgs(s.args...), infos, err)
+	answerInfos(mock.ExpectQuery(s.pattern()).WithArgs(s.args...), r.infos, r.err)
 	mock.ExpectRollback()
 }
 
@@ -117,9 +123,9 @@ func ExpectInspect(mock sqlmock.Sqlmock, key string, outcome InspectOutcome) {
 // key of the page before.
 func ExpectList(mock sqlmock.Sqlmock, opts txlock.ListOptions, outcome ListOutcome) {
 	s := listStatement(opts)
-	infos, err := outcome.list()
+	r := outcome.list()
 	mock.ExpectBegin()
-	answerInfos(mock.ExpectQuery(s.pattern()).WithArgs(s.args...), infos, err)
+	answerInfos(mock.ExpectQuery(s.pattern()).WithArgs(s.args...), r.infos, r.err)
 	mock.ExpectRollback()
 }
 
@@ -222,7 +228,7 @@ func expectWrite(mock sqlmock.Sqlmock, s statement, r reply) {
 	expectEnd(mock, r.err == nil && r.insertID == 0)
 }
 
-// answerInfos answers as the statements do that read what is known of keys.
+// answerInfos lets the statement be answered so.
 func answerInfos(e *sqlmock.ExpectedQuery, infos []txlock.Info, err error) {
 	if err != nil {
 		e.WillReturnError(err)
