@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -248,9 +249,9 @@ func TestEachOperationIsObservedOnce(t *testing.T) {
 func TestLossIsObservedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(recorder)
-		lost := false
+		var lost atomic.Bool
 		locker, fake := newFake(t, standing(func(statement string) (reply, bool) {
-			return reply{}, lost && statement != "BEGIN" && statement != "connect"
+			return reply{}, lost.Load() && statement != "BEGIN" && statement != "connect"
 		}), txlock.WithObserver(r))
 		db := sql.OpenDB(fake)
 		defer func() { _ = db.Close() }()
@@ -258,7 +259,7 @@ func TestLossIsObservedOnce(t *testing.T) {
 		if err := lease.KeepAlive(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		lost = true
+		lost.Store(true)
 		tx := must[*sql.Tx](t)(db.BeginTx(t.Context(), nil))
 		for range 2 {
 			if err := lease.VerifyTx(t.Context(), tx); !errors.Is(err, txlock.ErrLost) {
@@ -273,10 +274,13 @@ func TestLossIsObservedOnce(t *testing.T) {
 			}
 		}
 		synctest.Wait()
+		r.mu.Lock()
+		ended := r.ended
 		if len(r.losses) != 1 {
 			t.Errorf("observed %d losses: %v", len(r.losses), r.losses)
 		}
-		r.wants(t, r.ended...)
+		r.mu.Unlock()
+		r.wants(t, ended...) // each as often as it was started
 	})
 }
 
@@ -299,6 +303,8 @@ func TestLossByDeadline(t *testing.T) {
 			}
 			<-ctx.Done()
 			time.Sleep(time.Hour)
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			switch {
 			case released && len(r.losses) > 0:
 				t.Errorf("a released lease was observed as lost: %v", r.losses)
@@ -312,10 +318,10 @@ func TestLossByDeadline(t *testing.T) {
 func TestHeartbeatIsObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(recorder)
-		down := false
+		var down atomic.Bool
 		errDown := errors.New("down")
 		locker, _ := newFake(t, standing(func(statement string) (reply, bool) {
-			return reply{err: errDown}, down && statement == "BEGIN"
+			return reply{err: errDown}, down.Load() && statement == "BEGIN"
 		}), txlock.WithObserver(r))
 		for _, key := range []string{"a", "b"} {
 			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), key, txlock.TTL(30*time.Second)))
@@ -336,7 +342,7 @@ func TestHeartbeatIsObserved(t *testing.T) {
 			t.Errorf("observed %v", r.ended)
 		}
 		r.mu.Unlock()
-		down = true
+		down.Store(true)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		r.mu.Lock()
@@ -395,26 +401,33 @@ func TestPanicsAreObserved(t *testing.T) {
 	}
 }
 
-// A driver that panics is no caller's function; still, what was started is ended,
-// and not as a success. (At BEGIN: after it, database/sql keeps the mutex of a
-// transaction whose driver has panicked.)
-func TestDriversPanicIsObserved(t *testing.T) {
+// panicking is a context that panics when database/sql looks at it, before it has
+// locked anything.
+type panicking struct{ context.Context }
+
+func (panicking) Done() <-chan struct{} { panic("Done") }
+
+// What panics below the library, such as a driver, is no caller's function; still,
+// what was started is ended, and not as a success.
+func TestPanicsBelowAreObserved(t *testing.T) {
 	r := new(recorder)
 	broken := false
 	locker, fake := newFake(t, standing(func(statement string) (reply, bool) {
-		if broken && statement != "connect" {
+		if broken && statement == "BEGIN" {
 			panic(statement)
 		}
 		return reply{}, false
 	}), txlock.WithObserver(r))
 	db := sql.OpenDB(fake)
+	defer func() { _ = db.Close() }()
 	lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key"))
+	bad := panicking{t.Context()}
 	for _, call := range []func(tx *sql.Tx){
-		func(tx *sql.Tx) { _, _ = locker.AcquireTx(t.Context(), tx, "key") },
-		func(tx *sql.Tx) { _ = locker.LockTx(t.Context(), tx, "key") },
-		func(tx *sql.Tx) { _ = lease.RenewTx(t.Context(), tx) },
-		func(tx *sql.Tx) { _ = lease.VerifyTx(t.Context(), tx) },
-		func(tx *sql.Tx) { _ = lease.ReleaseTx(t.Context(), tx) },
+		func(tx *sql.Tx) { _, _ = locker.AcquireTx(bad, tx, "key") },
+		func(tx *sql.Tx) { _ = locker.LockTx(bad, tx, "key") },
+		func(tx *sql.Tx) { _ = lease.RenewTx(bad, tx) },
+		func(tx *sql.Tx) { _ = lease.VerifyTx(bad, tx) },
+		func(tx *sql.Tx) { _ = lease.ReleaseTx(bad, tx) },
 		func(*sql.Tx) { _, _ = locker.TryAcquire(t.Context(), "key") },
 		func(*sql.Tx) { _, _ = locker.Acquire(t.Context(), "key") },
 		func(*sql.Tx) { _ = lease.Renew(t.Context()) },
@@ -434,6 +447,7 @@ func TestDriversPanicIsObserved(t *testing.T) {
 			}()
 			call(tx)
 		}()
+		_ = tx.Rollback()
 		if len(r.ended) != 1 || !strings.HasSuffix(r.ended[0], "err=panicked") {
 			t.Errorf("observed %v", r.ended)
 		}
