@@ -66,6 +66,7 @@ func TestAcquireMany(t *testing.T) {
 		}
 		rows, err := l.db.QueryContext(ctx, `SELECT lease_id FROM helix_locks WHERE lock_key LIKE CONCAT(?, '%')`, l.key)
 		l.must(err)
+		defer func() { l.must(rows.Close()) }()
 		for rows.Next() {
 			var id int64
 			l.must(rows.Scan(&id))

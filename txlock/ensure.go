@@ -102,7 +102,7 @@ func ensuring(ctx context.Context, key string, work func(ctx context.Context) er
 	err := work(within)
 	if err != nil && ctx.Err() == nil && (within.Err() != nil || IsRetryable(err)) {
 		// Not ErrTxAborted: that would be said of the caller's transaction.
-		return &BusyError{Key: key, Err: fmt.Errorf("its row could not be made within %v, for want of a free connection or because of another transaction (%w): %v", ensurePatience, errNoWait, err)}
+		return &BusyError{Key: key, Err: fmt.Errorf("its row could not be made within %v, for want of a free connection or because of another transaction (%w): %s", ensurePatience, errNoWait, err.Error())}
 	}
 	return err
 }
