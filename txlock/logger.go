@@ -88,6 +88,7 @@ func logged(op Operation, result Result) (slog.Level, string) {
 		if result.Err == nil && (op.Name != OpPurge || result.Purged > 0) {
 			return slog.LevelInfo, ""
 		}
+	default:
 	}
 	return slog.LevelDebug, ""
 }

@@ -186,8 +186,8 @@ func TestLateHeartbeatIsLogged(t *testing.T) {
 				return reply{}, false
 			}), book.at(slog.LevelInfo), txlock.WithOwner("me"))
 			// Leases of four TTLs keep the four connections, and that of a fifth waits.
-			for i, ttl := range []time.Duration{60, 61, 62, 63, 64} {
-				lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), strings.Repeat("k", i+1), txlock.TTL(ttl*time.Second)))
+			for i, ttl := range []time.Duration{60 * time.Second, 61 * time.Second, 62 * time.Second, 63 * time.Second, 64 * time.Second} {
+				lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), strings.Repeat("k", i+1), txlock.TTL(ttl)))
 				if err := lease.KeepAlive(t.Context()); err != nil {
 					t.Fatal(err)
 				}

@@ -74,7 +74,7 @@ func (o *Observer) Start(ctx context.Context, op txlock.Operation) context.Conte
 	if op.TTL > 0 {
 		attrs = append(attrs, attribute.Float64("txlock.ttl", op.TTL.Seconds()))
 	}
-	ctx, _ = o.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...)) //nolint:spancheck // End ends it
+	ctx, _ = o.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
 	return ctx
 }
 
