@@ -57,7 +57,7 @@ var errRollback = errors.New("roll back")
 
 func (f *fixture) testGorm(db *gorm.DB) {
 	a := Account{Name: f.key + "a", Cents: 1}
-	if db.Config.SkipDefaultTransaction { // MariaDB: INSERT ... RETURNING wants a transaction
+	if db.SkipDefaultTransaction { // MariaDB: INSERT ... RETURNING wants a transaction
 		f.must(db.Transaction(func(tx *gorm.DB) error { return tx.Create(&a).Error }))
 	} else {
 		f.must(db.Create(&a).Error)

@@ -41,6 +41,7 @@ func TestSqlx(t *testing.T) {
 
 		bump, err := db.PreparexContext(ctx, `UPDATE accounts SET cents = cents + ? WHERE name = ?`)
 		f.must(err)
+		defer func() { f.must(bump.Close()) }()
 		_, err = bump.ExecContext(ctx, 10, a.Name)
 		f.must(err)
 		f.wantsCents("a", 12)
@@ -76,7 +77,6 @@ func TestSqlx(t *testing.T) {
 		_, err = db.Beginx()
 		f.wants(err, txlock.ErrLost)
 		f.must(db.GetContext(ctx, &got, `SELECT name, cents FROM accounts WHERE name = ?`, a.Name))
-		f.must(bump.Close())
 		f.wantsCents("a", 22)
 	})
 }

@@ -53,7 +53,7 @@ func (c driverConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.
 	if opts.ReadOnly {
 		return nil, errors.New("txlock: the driver does not support read-only transactions: leave out that of sql.TxOptions")
 	}
-	tx, err := c.Begin() //nolint:staticcheck // as package sql
+	tx, err := c.Begin()
 	if err == nil && ctx.Err() != nil {
 		return nil, errors.Join(ctx.Err(), tx.Rollback())
 	}

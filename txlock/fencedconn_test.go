@@ -44,6 +44,44 @@ func (l *live) takeOver() *txlock.Lease {
 	return l.try(l.locker(l.db))
 }
 
+// preparer is a pool, a connection or a transaction.
+type preparer interface {
+	PrepareContext(context.Context, string) (*sql.Stmt, error)
+}
+
+// prepare prepares a statement until the end of the test.
+func (l *live) prepare(p preparer, text string) prepared {
+	l.Helper()
+	stmt, err := p.PrepareContext(l.Context(), text)
+	l.must(err)
+	l.Cleanup(func() { _ = stmt.Close() })
+	return prepared{stmt}
+}
+
+// prepared is closed by the test's cleanup.
+type prepared struct{ *sql.Stmt }
+
+// tryPrepare is why a statement cannot be prepared.
+func (l *live) tryPrepare(p preparer, text string) error {
+	stmt, err := p.PrepareContext(l.Context(), text)
+	if err == nil {
+		defer func() { _ = stmt.Close() }()
+	}
+	return err
+}
+
+// tryQuery is why a statement cannot be sent for rows, or read.
+func (l *live) tryQuery(q interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}, text string, args ...any) error {
+	rows, err := q.QueryContext(l.Context(), text, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	return rows.Err()
+}
+
 const bumpText = `UPDATE counters SET n = n + 1 WHERE name = ?`
 
 // dsns are ways to connect that change what the driver sends, or when.
@@ -97,8 +135,8 @@ func TestFencedConnector(t *testing.T) {
 
 			// Savepoints, prepared statements, settings, temporary tables.
 			tx = l.beginOn(db)
-			stmt, err := tx.PrepareContext(ctx, bumpText)
-			l.must(err)
+			stmt := l.prepare(tx, bumpText)
+			var err error
 			for _, text := range []string{"SAVEPOINT a", "", "ROLLBACK TO SAVEPOINT a", "RELEASE SAVEPOINT a", "", "SET @x = 1", "SET time_zone = '+00:00'",
 				"CREATE TEMPORARY TABLE fenced_temporary (a INT)", "INSERT INTO fenced_temporary VALUES (1)", "DROP TEMPORARY TABLE fenced_temporary"} {
 				if text == "" {
@@ -108,7 +146,6 @@ func TestFencedConnector(t *testing.T) {
 				}
 				l.must(err)
 			}
-			l.must(stmt.Close())
 			l.must(tx.Commit())
 			if n := l.counter(l.db); n != 2 {
 				l.Errorf("counter is %d, want 2", n)
@@ -122,13 +159,11 @@ func TestFencedConnector(t *testing.T) {
 			}
 			_, err = db.ExecContext(ctx, `UPDATE counters SET n = n + 1 WHERE name = '`+l.key+`'`)
 			l.must(err)
-			stmt, err = db.PrepareContext(ctx, bumpText)
-			l.must(err)
+			stmt = l.prepare(db, bumpText)
 			for range 2 {
 				_, err = stmt.ExecContext(ctx, l.key)
 				l.must(err)
 			}
-			l.must(stmt.Close())
 			if n := l.counter(l.db); n != 6 {
 				l.Errorf("counter is %d, want 6: something was not committed", n)
 			}
@@ -154,8 +189,7 @@ func TestFencedConnectorStale(t *testing.T) {
 			lease := l.try(l.Locker)
 			db := l.fenced(lease, base)
 			db.SetMaxOpenConns(1)
-			stmt, err := db.PrepareContext(ctx, bumpText)
-			l.must(err)
+			stmt := l.prepare(db, bumpText)
 			l.bump(db)
 			rival := l.takeOver()
 
@@ -170,13 +204,12 @@ func TestFencedConnectorStale(t *testing.T) {
 				_, err := db.BeginTx(ctx, opts)
 				wantsLost(err)
 			}
-			_, err = db.ExecContext(ctx, bumpText, l.key)
+			_, err := db.ExecContext(ctx, bumpText, l.key)
 			wantsLost(err)
 			_, err = db.ExecContext(ctx, `UPDATE counters SET n = n + 1`)
 			wantsLost(err)
 			_, err = stmt.ExecContext(ctx, l.key)
 			wantsLost(err)
-			l.must(stmt.Close())
 			wantsLost(context.Cause(lease.Context()))
 			if n := l.counter(db); n != 1 {
 				l.Errorf("counter is %d, want 1: a stale write was let through", n)
@@ -234,15 +267,6 @@ func TestFencedConnectorRefuses(t *testing.T) {
 				l.Errorf("%s of %q: got %v, want ErrUnfenced", how, text, err)
 			}
 		}
-		query := func(q interface {
-			QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-		}, text string, args ...any) error {
-			rows, err := q.QueryContext(ctx, text, args...)
-			if err != nil {
-				return err
-			}
-			return errors.Join(rows.Err(), rows.Close())
-		}
 
 		l.expire()
 		tx := l.beginOn(db)
@@ -250,9 +274,8 @@ func TestFencedConnectorRefuses(t *testing.T) {
 		for _, text := range unfenceable {
 			_, err := tx.ExecContext(ctx, text)
 			refused("Exec in a transaction", text, err)
-			refused("Query in a transaction", text, query(tx, text))
-			_, err = tx.PrepareContext(ctx, text)
-			refused("Prepare in a transaction", text, err)
+			refused("Query in a transaction", text, l.tryQuery(tx, text))
+			refused("Prepare in a transaction", text, l.tryPrepare(tx, text))
 		}
 		if n := l.counter(l.db); n != 0 {
 			l.Errorf("counter is %d beside the transaction, want 0: something has committed it", n)
@@ -267,31 +290,25 @@ func TestFencedConnectorRefuses(t *testing.T) {
 		for _, text := range unfenceable {
 			_, err := db.ExecContext(ctx, text)
 			refused("Exec", text, err)
-			refused("Query", text, query(db, text))
-			_, err = db.PrepareContext(ctx, text)
-			refused("Prepare", text, err)
+			refused("Query", text, l.tryQuery(db, text))
+			refused("Prepare", text, l.tryPrepare(db, text))
 		}
 		for _, text := range []string{`SAVEPOINT a`, `ROLLBACK TO a`, `RELEASE SAVEPOINT a`} {
 			_, err := db.ExecContext(ctx, text)
 			refused("Exec", text, err)
 		}
 		for _, text := range []string{`INSERT INTO counters VALUES ('a', 1) RETURNING n`, bumpText, `SELECT n FROM counters FOR UPDATE`, `SELECT 1 INTO @a`} {
-			refused("Query", text, query(db, text))
+			refused("Query", text, l.tryQuery(db, text))
 		}
-		stmt, err := db.PrepareContext(ctx, bumpText)
-		l.must(err)
-		_, err = stmt.QueryContext(ctx, l.key) //nolint:bodyclose,rowserrcheck,sqlclosecheck // none
-		refused("prepared Query", bumpText, err)
-		l.must(stmt.Close())
+		stmt := l.prepare(db, bumpText)
+		refused("prepared Query", bumpText, stmt.QueryRowContext(ctx, l.key).Err())
 
 		strict := l.fenced(lease, base, txlock.RefuseBareWrites())
-		_, err = strict.ExecContext(ctx, bumpText, l.key)
+		_, err := strict.ExecContext(ctx, bumpText, l.key)
 		refused("strict Exec", bumpText, err)
-		stmt, err = strict.PrepareContext(ctx, bumpText)
-		l.must(err)
+		stmt = l.prepare(strict, bumpText)
 		_, err = stmt.ExecContext(ctx, l.key)
 		refused("strict prepared Exec", bumpText, err)
-		l.must(stmt.Close())
 		if n := l.counter(strict); n != 1 {
 			l.Errorf("counter is %d, want 1", n)
 		}
@@ -336,10 +353,9 @@ func TestFencedConnectorAutocommitTrap(t *testing.T) {
 		}
 		other := l.key + "/0"
 
-		stmt, err := db.PrepareContext(ctx, bumpText)
-		l.must(err)
+		stmt := l.prepare(db, bumpText)
 		victim, heavy := l.beginOn(db), l.begin()
-		_, err = heavy.ExecContext(ctx, `UPDATE counters SET n = n + 1 WHERE name LIKE ?`, l.key+"/%")
+		_, err := heavy.ExecContext(ctx, `UPDATE counters SET n = n + 1 WHERE name LIKE ?`, l.key+"/%")
 		l.must(err)
 		l.bump(victim)
 		var heavyErr error
@@ -357,12 +373,12 @@ func TestFencedConnectorAutocommitTrap(t *testing.T) {
 		for _, text := range []string{bumpText, `SELECT n FROM counters WHERE name = ?`} {
 			_, err = victim.ExecContext(ctx, text, l.key)
 			l.wants(err, txlock.ErrTxAborted)
-			_, err = victim.QueryContext(ctx, text, l.key) //nolint:bodyclose,rowserrcheck,sqlclosecheck // none
-			l.wants(err, txlock.ErrTxAborted)
-			_, err = victim.PrepareContext(ctx, text)
-			l.wants(err, txlock.ErrTxAborted)
+			l.wants(l.tryQuery(victim, text, l.key), txlock.ErrTxAborted)
+			l.wants(l.tryPrepare(victim, text), txlock.ErrTxAborted)
 		}
-		_, err = victim.StmtContext(ctx, stmt).ExecContext(ctx, l.key)
+		inTx := victim.StmtContext(ctx, stmt.Stmt)
+		defer func() { _ = inTx.Close() }()
+		_, err = inTx.ExecContext(ctx, l.key)
 		l.wants(err, txlock.ErrTxAborted)
 		_, err = victim.ExecContext(ctx, `ROLLBACK TO SAVEPOINT a`)
 		l.wants(err, txlock.ErrTxAborted)
@@ -371,7 +387,6 @@ func TestFencedConnectorAutocommitTrap(t *testing.T) {
 		if !txlock.IsRetryable(err) || !errors.As(err, &deadlock) {
 			l.Errorf("%v should be retryable, and say why", err)
 		}
-		l.must(stmt.Close())
 		if n := l.counter(l.db); n != 0 {
 			l.Errorf("counter is %d, want 0: a write survived the rollback", n)
 		}
@@ -522,11 +537,16 @@ func TestFencedConnectorMultiWriter(t *testing.T) {
 		if after := l.text(l.db, `SELECT updated_at FROM helix_locks WHERE lock_key = ?`, l.key); after == before {
 			l.Error("the fence wrote nothing")
 		}
-		tx := l.beginOn(db, &sql.TxOptions{ReadOnly: true})
-		l.counter(tx)
-		l.must(tx.Commit())
+		read := func() {
+			l.Helper()
+			tx := l.beginOn(db, &sql.TxOptions{ReadOnly: true})
+			l.counter(tx)
+			l.must(tx.Commit())
+		}
+		read()
 
 		l.must(lease.KeepAlive(l.Context()))
+		read()
 		expires := l.text(l.db, `SELECT expires_at FROM helix_locks WHERE lock_key = ?`, l.key)
 		deadline := lease.Deadline()
 		l.bump(db)
@@ -645,12 +665,14 @@ func TestFencedConnectorRaw(t *testing.T) {
 		l.must(tx.Commit())
 		id := l.text(conn, `SELECT CONNECTION_ID()`)
 		l.must(conn.Raw(func(c any) error {
-			tx, err := c.(driver.ConnBeginTx).BeginTx(ctx, driver.TxOptions{})
-			if err != nil {
+			conn := c.(interface { //nolint:errcheck // panics
+				driver.ConnBeginTx
+				driver.ExecerContext
+			})
+			if _, err := conn.BeginTx(ctx, driver.TxOptions{}); err != nil { // and is never ended
 				return err
 			}
-			_, err = c.(driver.ExecerContext).ExecContext(ctx, `UPDATE counters SET n = n + 1`, nil)
-			_ = tx // forgotten
+			_, err := conn.ExecContext(ctx, `UPDATE counters SET n = n + 1`, nil)
 			return err
 		}))
 		l.must(conn.Close())

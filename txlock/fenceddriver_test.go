@@ -132,8 +132,9 @@ func (c *fullConn) BeginTx(_ context.Context, o driver.TxOptions) (driver.Tx, er
 	return c.Begin()
 }
 func (c *fullConn) PrepareContext(_ context.Context, query string) (driver.Stmt, error) {
-	stmt, err := c.Prepare(query)
-	return &fullStmt{stmt.(*bareStmt), c.d}, err
+	c.d.prepared++
+	c.d.open++
+	return &fullStmt{&bareStmt{c.d.bareDriver, query}, c.d}, nil
 }
 func (c *fullConn) ExecContext(_ context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	c.d.args = positional(args)
@@ -273,7 +274,7 @@ func TestFencedConnectorBareDriverLimits(t *testing.T) {
 	if _, err := db.ExecContext(ctx, "UPDATE t", sql.Named("a", 1)); err == nil || !strings.Contains(err.Error(), "named parameters") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := db.QueryContext(ctx, "SELECT 1", sql.Named("a", 1)); err == nil || !strings.Contains(err.Error(), "named parameters") { //nolint:bodyclose,rowserrcheck,sqlclosecheck // none
+	if err := db.QueryRowContext(ctx, "SELECT 1", sql.Named("a", 1)).Err(); err == nil || !strings.Contains(err.Error(), "named parameters") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -303,6 +304,7 @@ func TestFencedConnectorFullDriver(t *testing.T) {
 	d.checked = false
 	stmt, err := tx.PrepareContext(ctx, "UPDATE t")
 	m.must(err)
+	defer func() { _ = stmt.Close() }()
 	_, err = stmt.ExecContext(ctx, 1)
 	m.must(err)
 	if !d.checked || !d.converted || d.args[0] != "1" {
@@ -318,6 +320,7 @@ func TestFencedConnectorFullDriver(t *testing.T) {
 
 	rows, err := tx.QueryContext(ctx, "SELECT 1")
 	m.must(err)
+	defer func() { _ = rows.Close() }()
 	types, err := rows.ColumnTypes()
 	m.must(err)
 	length, _ := types[0].Length()
@@ -348,6 +351,7 @@ func TestFencedConnectorAbortInRows(t *testing.T) {
 	m.must(err)
 	rows, err := tx.QueryContext(ctx, "SELECT 1 FOR UPDATE")
 	m.must(err)
+	defer func() { _ = rows.Close() }()
 	if !rows.Next() || rows.Next() || rows.Err() == nil {
 		t.Fatalf("rows.Err is %v", rows.Err())
 	}
@@ -374,14 +378,14 @@ func TestFencedConnectorFailures(t *testing.T) {
 		log   []string
 	}{
 		"lost":                     {true, nil, txlock.ErrLost, []string{"BEGIN", "FENCE", "ROLLBACK"}},
-		"BEGIN fails":              {false, map[string]error{"BEGIN": errBusinessOf("begin")}, errBusinessOf("begin"), []string{"BEGIN"}},
+		"BEGIN fails":              {false, map[string]error{"BEGIN": driverError("begin")}, driverError("begin"), []string{"BEGIN"}},
 		"stale connection":         {false, map[string]error{"BEGIN": mysql.ErrInvalidConn}, txlock.ErrTxAborted, []string{"BEGIN"}},
 		"fence: deadlock":          {false, map[string]error{"FENCE": errDeadlock}, txlock.ErrTxAborted, []string{"BEGIN", "FENCE", "ROLLBACK"}},
 		"fence: not migrated":      {false, map[string]error{"FENCE": &mysql.MySQLError{Number: 1146}}, txlock.ErrNotMigrated, []string{"BEGIN", "FENCE", "ROLLBACK"}},
 		"fence: wait":              {false, map[string]error{"FENCE": &mysql.MySQLError{Number: 1205}}, txlock.ErrBusy, []string{"BEGIN", "FENCE", "ROLLBACK"}},
 		"lost, and ROLLBACK fails": {true, map[string]error{"ROLLBACK": refusedRollback}, refusedRollback, []string{"BEGIN", "FENCE", "ROLLBACK", "CLOSE"}},
 		"statement: deadlock":      {false, map[string]error{"UPDATE": errDeadlock}, txlock.ErrTxAborted, []string{"BEGIN", "FENCE", "UPDATE t", "ROLLBACK"}},
-		"statement: its own error": {false, map[string]error{"UPDATE": errBusinessOf("update")}, errBusinessOf("update"), []string{"BEGIN", "FENCE", "UPDATE t", "ROLLBACK"}},
+		"statement: its own error": {false, map[string]error{"UPDATE": driverError("update")}, driverError("update"), []string{"BEGIN", "FENCE", "UPDATE t", "ROLLBACK"}},
 		"COMMIT: conflict":         {false, map[string]error{"COMMIT": errDeadlock}, txlock.ErrTxAborted, []string{"BEGIN", "FENCE", "UPDATE t", "COMMIT"}},
 		"COMMIT: unknown":          {false, map[string]error{"COMMIT": mysql.ErrInvalidConn}, txlock.ErrCommitUnknown, []string{"BEGIN", "FENCE", "UPDATE t", "COMMIT", "CLOSE"}},
 	} {
@@ -415,9 +419,9 @@ func TestFencedConnectorFailures(t *testing.T) {
 	}
 }
 
-type errBusinessOf string
+type driverError string
 
-func (e errBusinessOf) Error() string { return string(e) }
+func (e driverError) Error() string { return string(e) }
 
 // A driver that prepares what has arguments is asked once whether it does, and a
 // transaction is not begun in vain every time.

@@ -35,7 +35,7 @@ var sqlSamples = map[sqlKind][]string{
 		"", " ", ";", "-- nothing", "?", "1", "()", "(UPDATE t SET a = 1)", "'SELECT'", "SELECTS 1",
 		"SELECT 1; SELECT 2", "SELECT 1;;", "SELECT 1; /* a */ DROP TABLE t", "SELECT '\\'; DROP TABLE t; -- '", "SELECT \"\\\"; DROP TABLE t; -- \"",
 		"SELECT '\xbf\\'; -- '", "SELECT '", "SELECT \"", "SELECT `a", "SELECT /* a", "SELECT /*! 1 */", "SELECT /*M! 1 */", "/*!50000 DROP TABLE t */",
-		"SELECT /*+ QB_NAME(`*/`) */ 1", "SELECT $$ ' $$; DROP TABLE t; -- '", "SELECT 1 --\xa0; DROP TABLE t", "SELECT\x00 1", "SELECT\xa01",
+		"SELECT /*+ QB_NAME(`*/`) */ 1", "SELECT $$ ' $$; DROP TABLE t; -- '", "SELECT 1 --\xa0; DROP TABLE t", "SELECT\x00 1", "SELECT 1 --\xa0'\n; DROP TABLE t; -- '", "SELECT /*+ QB_NAME(`*/`) */ 1; DROP TABLE t; -- `", "SELECT\xa01",
 		"CREATE TABLE t (a INT)", "CREATE OR REPLACE TABLE t (a INT)", "ALTER TABLE t ADD b INT", "DROP TABLE t", "RENAME TABLE t TO u", "TRUNCATE t", "TRUNCATE TABLE t",
 		"CREATE INDEX i ON t (a)", "CREATE TEMPORARY SEQUENCE s", "GRANT SELECT ON t TO u", "LOCK TABLES t WRITE", "UNLOCK TABLES", "ANALYZE TABLE t",
 		"ANALYZE UPDATE t SET a = 1", "EXPLAIN ANALYZE UPDATE t SET a = 1", "EXPLAIN FORMAT=TREE ANALYZE DELETE t FROM t", "OPTIMIZE TABLE t", "FLUSH TABLES",
