@@ -479,3 +479,53 @@ func TestFencedConnectorArguments(t *testing.T) {
 		m.must(db.Close())
 	}
 }
+
+// A bare write whose context ends before COMMIT is not committed.
+func TestFencedConnectorContextEndsBeforeCommit(t *testing.T) {
+	m := newMocked(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d := &cancelingDriver{&fullDriver{bareDriver: &bareDriver{}}, cancel}
+	if _, err := m.fencedOn(d).ExecContext(ctx, "UPDATE t"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	if !slices.Contains(d.log, "ROLLBACK") || slices.Contains(d.log, "COMMIT") {
+		t.Errorf("sent %q", d.log)
+	}
+}
+
+// cancelingDriver lets the context end while a statement is under way.
+type cancelingDriver struct {
+	*fullDriver
+	cancel func()
+}
+
+func (d *cancelingDriver) Connect(context.Context) (driver.Conn, error) {
+	return &cancelingConn{&fullConn{&bareConn{d.bareDriver}, d.fullDriver}, d.cancel}, nil
+}
+
+type cancelingConn struct {
+	*fullConn
+	cancel func()
+}
+
+func (c *cancelingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	c.cancel()
+	return c.fullConn.ExecContext(ctx, query, args)
+}
+
+// The regular end of rows is no lost connection, which io.EOF stands for elsewhere.
+func TestFencedConnectorEndOfRows(t *testing.T) {
+	m, d, ctx := newMocked(t), &bareDriver{rows: []any{int64(5)}}, t.Context()
+	tx, err := m.fencedOn(d).BeginTx(ctx, nil)
+	m.must(err)
+	rows, err := tx.QueryContext(ctx, "SELECT 1")
+	m.must(err)
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+	}
+	m.must(rows.Err())
+	_, err = tx.ExecContext(ctx, "UPDATE t")
+	m.must(err)
+	m.must(tx.Commit())
+}
