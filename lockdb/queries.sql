@@ -16,20 +16,20 @@ FROM helix_lock_floor AS f
 WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         LAST_INSERT_ID(epoch + 1),
         IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         CAST(sqlc.arg(lease_id) AS SIGNED), lease_id),
-    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)), owner_id),
-    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
+    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(lease_id) AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1)),
         CAST(sqlc.arg(status) AS SIGNED), status);
 
 -- name: AcquireKnownLock :execresult
@@ -437,7 +437,7 @@ UPDATE (
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
-    l.lease_id = item.lease_id,
+    l.lease_id = IF(CAST(sqlc.arg(keep) AS SIGNED) = 1, -item.lease_id, item.lease_id),
     l.epoch = l.epoch + 1,
     l.status = 1,
     l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),

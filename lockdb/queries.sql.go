@@ -84,20 +84,20 @@ FROM helix_lock_floor AS f
 WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         LAST_INSERT_ID(epoch + 1),
         IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
-    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         CAST(? AS SIGNED), lease_id),
-    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
-    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
         CAST(? AS SIGNED), status)
 `
 
@@ -128,20 +128,20 @@ type AcquireLockParams struct {
 //	WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
 //	LOCK IN SHARE MODE
 //	ON DUPLICATE KEY UPDATE
-//	    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        LAST_INSERT_ID(epoch + 1),
 //	        IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
-//	    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-//	    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-//	    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        CAST(? AS SIGNED), lease_id),
-//	    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
-//	    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-//	    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND lease_id >= 0) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
 //	        CAST(? AS SIGNED), status)
 func (q *Queries) AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireLockStmt, acquireLock,
@@ -151,15 +151,22 @@ func (q *Queries) AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.R
 		arg.Status,
 		arg.TtlMicros,
 		arg.KeyHex,
-		arg.ReclaimHex,
-		arg.ReclaimHex,
-		arg.ReclaimHex,
+		arg.LeaseID,
 		arg.ReclaimHex,
 		arg.LeaseID,
 		arg.ReclaimHex,
+		arg.LeaseID,
+		arg.ReclaimHex,
+		arg.LeaseID,
+		arg.ReclaimHex,
+		arg.LeaseID,
+		arg.LeaseID,
+		arg.ReclaimHex,
 		arg.OwnerHex,
+		arg.LeaseID,
 		arg.ReclaimHex,
 		arg.TtlMicros,
+		arg.LeaseID,
 		arg.ReclaimHex,
 		arg.Status,
 	)
@@ -1544,7 +1551,7 @@ UPDATE (
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-    l.lease_id = item.lease_id,
+    l.lease_id = IF(CAST(? AS SIGNED) = 1, -item.lease_id, item.lease_id),
     l.epoch = l.epoch + 1,
     l.status = 1,
     l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
@@ -1556,6 +1563,7 @@ SET
 type TakeLocksParams struct {
 	Batch     string `json:"batch"`
 	OwnerHex  string `json:"owner_hex"`
+	Keep      int64  `json:"keep"`
 	TtlMicros int64  `json:"ttl_micros"`
 }
 
@@ -1581,7 +1589,7 @@ type TakeLocksParams struct {
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	SET
 //	    l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-//	    l.lease_id = item.lease_id,
+//	    l.lease_id = IF(CAST(? AS SIGNED) = 1, -item.lease_id, item.lease_id),
 //	    l.epoch = l.epoch + 1,
 //	    l.status = 1,
 //	    l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
@@ -1589,7 +1597,12 @@ type TakeLocksParams struct {
 //	    l.updated_at = IF(l.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, l.updated_at))
 func (q *Queries) TakeLocks(ctx context.Context, arg TakeLocksParams) (int64, error) {
-	result, err := q.exec(ctx, q.takeLocksStmt, takeLocks, arg.Batch, arg.OwnerHex, arg.TtlMicros)
+	result, err := q.exec(ctx, q.takeLocksStmt, takeLocks,
+		arg.Batch,
+		arg.OwnerHex,
+		arg.Keep,
+		arg.TtlMicros,
+	)
 	if err != nil {
 		return 0, err
 	}

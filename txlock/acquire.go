@@ -117,9 +117,9 @@ func (l *Locker) tryAcquire(ctx context.Context, key string, a acquisition) (lea
 
 // acquireLease is AcquireTx after validation, and unobserved.
 func (l *Locker) acquireLease(ctx context.Context, tx *sql.Tx, key string, a acquisition) (*Lease, error) {
-	le := newLease(ctx, l, key, a.ttl)
+	le := newLease(ctx, l, key, a)
 	p := lockdb.AcquireLockParams{
-		LeaseID:   le.id,
+		LeaseID:   le.rowID(),
 		Status:    lockdb.StatusActive,
 		TtlMicros: a.ttl.Microseconds(),
 	}

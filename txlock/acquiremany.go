@@ -49,7 +49,7 @@ func (l *Locker) AcquireManyTx(ctx context.Context, tx *sql.Tx, keys []string, o
 	defer func() { seen.end(Result{Err: err, Attempts: 1}) }()
 	leases = make([]*Lease, len(keys))
 	for i, key := range keys {
-		leases[i] = newLease(ctx, l, key, a.ttl)
+		leases[i] = newLease(ctx, l, key, a)
 	}
 	if err = l.acquireMany(within, tx, leases, a); err != nil {
 		return nil, err
@@ -234,6 +234,7 @@ func (m *acquiringMany) take(ctx context.Context, c chunk) error {
 		Batch:     c.batch,
 		OwnerHex:  lockdb.Hex(m.locker.owner),
 		TtlMicros: m.ttl.Microseconds(),
+		Keep:      c.leases[0].keepFlag(),
 	})
 	if err == nil && taken != int64(len(c.leases)) {
 		err = fmt.Errorf("%d of %d rows were written", taken, len(c.leases))

@@ -26,15 +26,17 @@ func (c mockConnector) Driver() driver.Driver                        { return c.
 // begin, and so are its writes outside of transactions. Here the lease is taken
 // over in between.
 func ExampleFencedConnector() {
-	_, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
+	leases, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
 		txlocktest.ExpectTryAcquire(mock, "report:daily", txlocktest.Granted(41))
 	})
+	defer func() { _ = leases.Close() }()
 	lease, err := locker.TryAcquire(context.Background(), "report:daily")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	base, mock := exampleConnector()
+	base, mock, done := exampleConnector()
+	defer done()
 
 	db := sql.OpenDB(txlock.FencedConnector(base, lease))
 	defer func() { _ = db.Close() }()
@@ -72,11 +74,11 @@ func ExampleFencedConnector() {
 }
 
 // exampleConnector connects to a mocked database.
-func exampleConnector() (driver.Connector, sqlmock.Sqlmock) {
+func exampleConnector() (_ driver.Connector, _ sqlmock.Sqlmock, done func()) {
 	const dsn = "example of FencedConnector"
 	db, mock, err := sqlmock.NewWithDSN(dsn)
 	if err != nil {
 		panic(err)
 	}
-	return mockConnector{db.Driver(), dsn}, mock
+	return mockConnector{db.Driver(), dsn}, mock, func() { _ = db.Close() }
 }

@@ -30,11 +30,12 @@ func exampleLocker(script func(mock sqlmock.Sqlmock)) (*sql.DB, *txlock.Locker) 
 
 // A business transaction under a lock that lasts as long as it does.
 func ExampleLocker_Do() {
-	_, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
+	db, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
 		txlocktest.ExpectDo(mock, "account:7", txlocktest.Granted(1), func() {
 			mock.ExpectExec("UPDATE accounts").WillReturnResult(sqlmock.NewResult(0, 1))
 		})
 	})
+	defer func() { _ = db.Close() }()
 
 	err := locker.Do(context.Background(), "account:7", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = cents - 500 WHERE id = 7")
@@ -52,6 +53,7 @@ func ExampleLocker_LockTx() {
 		mock.ExpectExec("UPDATE accounts").WillReturnResult(sqlmock.NewResult(0, 1))
 		mock.ExpectCommit()
 	})
+	defer func() { _ = db.Close() }()
 
 	withdraw := func(ctx context.Context) error {
 		tx, err := db.BeginTx(ctx, nil)
@@ -73,9 +75,10 @@ func ExampleLocker_LockTx() {
 
 // A lease for a job of several transactions, while another worker has it.
 func ExampleLocker_TryAcquire() {
-	_, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
+	db, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
 		txlocktest.ExpectTryAcquire(mock, "report:daily", txlocktest.Held(12*time.Second))
 	})
+	defer func() { _ = db.Close() }()
 
 	_, err := locker.TryAcquire(context.Background(), "report:daily", txlock.TTL(time.Minute))
 	var held *txlock.HeldError
@@ -94,6 +97,7 @@ func ExampleLocker_AcquireTx() {
 		mock.ExpectExec("UPDATE shards").WithArgs(42).WillReturnResult(sqlmock.NewResult(0, 1))
 		mock.ExpectCommit()
 	})
+	defer func() { _ = db.Close() }()
 
 	take := func(ctx context.Context) (*txlock.Lease, error) {
 		tx, err := db.BeginTx(ctx, nil)
@@ -118,10 +122,11 @@ func ExampleLocker_AcquireTx() {
 // Each transaction of a job is fenced by its lease. Here the lease was taken over
 // while the job was paused.
 func ExampleLease_InTx() {
-	_, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
+	db, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
 		txlocktest.ExpectTryAcquire(mock, "report:daily", txlocktest.Granted(41))
 		txlocktest.ExpectInTx(mock, "report:daily", txlocktest.Lost(), nil)
 	})
+	defer func() { _ = db.Close() }()
 
 	ctx := context.Background()
 	lease, err := locker.TryAcquire(ctx, "report:daily")
@@ -147,6 +152,7 @@ func ExampleLease_ReleaseTx() {
 		mock.ExpectExec("UPDATE reports").WillReturnResult(sqlmock.NewResult(0, 1))
 		mock.ExpectCommit()
 	})
+	defer func() { _ = db.Close() }()
 
 	ctx := context.Background()
 	lease, err := locker.TryAcquire(ctx, "report:daily")
@@ -170,4 +176,49 @@ func ExampleLease_ReleaseTx() {
 	}
 	fmt.Println(finish())
 	// Output: <nil>
+}
+
+// A job that goes on for a while, by one process at a time: the lease is renewed in
+// the background, and the job's context ends should it be lost.
+func ExampleLocker_Run() {
+	db, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
+		txlocktest.ExpectRun(mock, "report:daily", txlocktest.Granted(8), func() {
+			txlocktest.ExpectInTx(mock, "report:daily", txlocktest.OK(), func() {
+				mock.ExpectExec("INSERT INTO report_lines").WillReturnResult(sqlmock.NewResult(1, 1))
+			})
+		})
+	})
+	defer func() { _ = db.Close() }()
+
+	err := locker.Run(context.Background(), "report:daily", func(ctx context.Context, lease *txlock.Lease) error {
+		return lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "INSERT INTO report_lines (epoch, line) VALUES (?, ?)", lease.Epoch(), "all is well")
+			return err
+		})
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Several keys at once, all or none, in one business transaction.
+func ExampleLocker_AcquireManyTx() {
+	db, locker := exampleLocker(func(mock sqlmock.Sqlmock) {
+		mock.ExpectBegin()
+		txlocktest.ExpectAcquireManyTx(mock, []string{"account:7", "account:9"}, txlocktest.Granted(3))
+		mock.ExpectCommit()
+	})
+	defer func() { _ = db.Close() }()
+
+	tx, err := db.BeginTx(context.Background(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	leases, err := locker.AcquireManyTx(context.Background(), tx, []string{"account:7", "account:9"}, txlock.TTL(time.Minute))
+	if err != nil {
+		fmt.Println(err, tx.Rollback())
+		return
+	}
+	fmt.Println(len(leases), leases[0].Key(), tx.Commit())
+	// Output: 2 account:7 <nil>
 }

@@ -20,19 +20,20 @@ type kept struct {
 
 	next    time.Time // keeper's: when to renew
 	beating bool      // keeper's: a renewal is under way
+	alone   bool      // keeper's: it is renewed for itself
 }
 
 // KeepAlive renews the lease in the background, from now until ctx ends or the
-// lease is released or lost, or the Locker is closed. First it renews once itself,
-// as [Lease.Renew] does, and fails as that does, at the latest when
-// [Lease.Deadline] has passed; call it before fenced transactions
-// of the lease begin, since it waits for those that are open.
+// lease is released or lost, or the Locker is closed. Unless the lease was acquired
+// with [Kept], it first renews once itself, as [Lease.Renew] does, and fails as that
+// does, at the latest when [Lease.Deadline] has passed; call it before fenced
+// transactions of the lease begin, since that waits for those that are open.
 //
 // A Locker renews all leases that it keeps together, in one goroutine: each after
 // a third of its TTL, a thousand of one TTL in one statement, on at most four
 // connections. A heartbeat that fails is tried again until [Lease.Deadline];
 // then, or as soon as the server says that the lease is over, [Lease.Context] is
-// cancelled. It never waits for transactions that have the row locked: while the
+// canceled. It never waits for transactions that have the row locked: while the
 // holder's own fenced transactions do, it extends the lease in
 // helix_lock_extensions, which whoever finds the lease expired looks at.
 //
@@ -49,10 +50,8 @@ func (le *Lease) KeepAlive(ctx context.Context) error {
 func (le *Lease) keepAlive(first, ctx context.Context) error {
 	le.mu.Lock()
 	over, on, cause, deadline := le.trust.over, le.kept.on, le.trust.cause, le.deadline
-	if !over {
-		le.kept.on = true
-		le.kept.marked = !le.locker.multiWriter // by the renewal that follows
-	}
+	marked := le.kept.marked || le.locker.multiWriter
+	le.kept.on = !over
 	le.mu.Unlock()
 	switch {
 	case over && cause == nil:
@@ -62,19 +61,39 @@ func (le *Lease) keepAlive(first, ctx context.Context) error {
 	case on:
 		return &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("lease %d of %q", le.epoch, le.key), Reason: "is kept alive already"}
 	}
-	first, cancel := context.WithDeadline(first, deadline)
+	due := deadline.Add(le.beat() - le.window())
+	if !marked || !time.Now().Before(due) {
+		if err := le.mark(first, deadline); err != nil {
+			return err
+		}
+		due = time.Now().Add(le.beat())
+	}
+	return le.keep(ctx, due)
+}
+
+// mark renews the lease, and marks its row as that of one that may be extended.
+func (le *Lease) mark(ctx context.Context, deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	if err := le.Renew(first); err != nil {
+	le.setMarked(true) // for the renewal to write
+	err := le.Renew(ctx)
+	if err != nil {
+		le.setMarked(false)
 		le.mu.Lock()
 		le.kept.on = false
 		le.mu.Unlock()
-		return err
 	}
-	return le.keep(ctx)
+	return err
 }
 
-// keep hands a lease that was just renewed to the keeper.
-func (le *Lease) keep(ctx context.Context) error {
+func (le *Lease) setMarked(marked bool) {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	le.kept.marked = marked && !le.locker.multiWriter
+}
+
+// keep hands a lease that is to be renewed at due to the keeper.
+func (le *Lease) keep(ctx context.Context, due time.Time) error {
 	le.Context() // the deadline is watched from now on
 	_, seen := le.locker.observe(le.values, Operation{Name: OpHold, Key: le.key, Keys: 1, TTL: le.ttl})
 	le.mu.Lock()
@@ -89,7 +108,7 @@ func (le *Lease) keep(ctx context.Context) error {
 		return err
 	}
 	le.kept.seen = seen
-	le.kept.next = time.Now().Add(le.beat())
+	le.kept.next = due
 	le.kept.stop = context.AfterFunc(ctx, le.forsake)
 	le.mu.Unlock()
 	if err := le.locker.keeper.add(le); err != nil {

@@ -379,7 +379,7 @@ func TestKeepManyAlive(t *testing.T) {
 			keys[i] = fmt.Sprintf("%s/%d", l.key, i)
 		}
 		tx := l.beginOn(db)
-		held, err := locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(6*time.Second))
+		held, err := locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(6*time.Second), txlock.Kept())
 		l.must(err)
 		l.must(tx.Commit())
 		for _, lease := range held {

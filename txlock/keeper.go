@@ -127,6 +127,20 @@ func (k *keeper) run() {
 	}
 }
 
+// company are leases that are renewed together: all of one TTL, but for one whose
+// extension may have to wait, which then would all.
+type company struct {
+	ttl   time.Duration
+	alone *Lease
+}
+
+func (le *Lease) company() company {
+	if le.kept.alone {
+		return company{le.ttl, le}
+	}
+	return company{ttl: le.ttl}
+}
+
 // due takes the leases that are to be renewed now, in batches of one TTL, the most
 // urgent first, and says when to look again. It is not ok when nothing is left.
 func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool) {
@@ -136,8 +150,8 @@ func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool
 		k.running = false
 		return nil, next, false
 	}
-	byTTL := make(map[time.Duration][]*Lease)
-	due := make(map[time.Duration]bool)
+	together := make(map[company][]*Lease)
+	due := make(map[company]bool)
 	next = now.Add(time.Hour)
 	for le := range k.leases {
 		if le.kept.beating {
@@ -145,16 +159,16 @@ func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool
 		}
 		// What is due before long goes along with what is due.
 		if le.kept.next.Before(now.Add(le.beat() / 4)) {
-			byTTL[le.ttl] = append(byTTL[le.ttl], le)
+			together[le.company()] = append(together[le.company()], le)
 		}
 		if !le.kept.next.After(now) {
-			due[le.ttl] = true
+			due[le.company()] = true
 		} else if le.kept.next.Before(next) {
 			next = le.kept.next
 		}
 	}
-	for ttl, leases := range byTTL {
-		if !due[ttl] {
+	for company, leases := range together {
+		if !due[company] {
 			continue
 		}
 		for _, le := range leases {
@@ -183,6 +197,15 @@ func (k *keeper) done(batch []*Lease) {
 		le.kept.beating = false
 	}
 	k.notify()
+}
+
+// separate lets leases be renewed each for itself, or with the others again.
+func (k *keeper) separate(leases []*Lease, alone bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, le := range leases {
+		le.kept.alone = alone
+	}
 }
 
 // plan sets when a lease is renewed next.
@@ -224,6 +247,10 @@ func (k *keeper) beat(ctx context.Context, batch []*Lease) {
 			unsure, lost = k.settle(unsure, standing)
 			result.Lost += lost
 		}
+		k.separate(unsure, err != nil)
+	}
+	if err == nil && len(unsure) > 0 { // on a multi-writer cluster
+		err = fmt.Errorf("txlock: heartbeat: the row of %q is locked by another transaction, such as a fenced one of its own", unsure[0].key)
 	}
 	retry := time.Now().Add(max(ttl/12, time.Millisecond))
 	for _, le := range unsure {
@@ -261,7 +288,9 @@ func (k *keeper) renew(ctx context.Context, batch []*Lease) (unsure []*Lease, er
 	if err != nil || renewed != 2*int64(len(batch)) { // it counts an updated row twice
 		return batch, err
 	}
+	k.separate(batch, false)
 	for _, le := range batch {
+		le.stillHeld()
 		le.extend(asked)
 		k.plan(le, asked.Add(le.beat()))
 	}

@@ -30,8 +30,19 @@ type Lease struct {
 	kept     kept
 }
 
-func newLease(ctx context.Context, l *Locker, key string, ttl time.Duration) *Lease {
-	return &Lease{locker: l, key: key, id: 1 + rand.Int64N(math.MaxInt64), ttl: ttl, values: context.WithoutCancel(ctx)}
+func newLease(ctx context.Context, l *Locker, key string, a acquisition) *Lease {
+	le := &Lease{locker: l, key: key, id: 1 + rand.Int64N(math.MaxInt64), ttl: a.ttl, values: context.WithoutCancel(ctx)}
+	le.kept.marked = a.kept && !l.multiWriter
+	return le
+}
+
+// rowID is the lease's id as its row has it: a negative one marks a lease that may
+// be extended (see [Lease.KeepAlive]).
+func (le *Lease) rowID() int64 {
+	if le.kept.marked {
+		return -le.id
+	}
+	return le.id
 }
 
 // inherit lets the lease's context be one of ctx, the caller's, and not of the
@@ -71,13 +82,16 @@ func (le *Lease) Deadline() time.Time {
 	return le.deadline
 }
 
+// window is how long a lease is trusted after it was acquired or renewed.
+func (le *Lease) window() time.Duration { return le.ttl - le.ttl/10 }
+
 // extend moves the deadline for an acquisition or renewal that was sent at asked.
 func (le *Lease) extend(asked time.Time) {
-	deadline := asked.Add(le.ttl - le.ttl/10)
+	deadline := asked.Add(le.window())
 	le.mu.Lock()
 	defer le.mu.Unlock()
 	if deadline.After(le.deadline) {
-		le.deadline = deadline
+		le.deadline, le.kept.failure = deadline, nil
 	}
 }
 
@@ -254,6 +268,7 @@ func (le *Lease) Renew(ctx context.Context) (err error) {
 		return err
 	})
 	if err == nil {
+		le.stillHeld()
 		le.extend(asked)
 	}
 	le.learn(err)

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -16,7 +18,13 @@ import (
 )
 
 // No goroutine is left when all tests have ended.
-func TestMain(m *testing.M) { servertest.Main(m, func() error { return goleak.Find() }) }
+func TestMain(m *testing.M) {
+	if setup := os.Getenv(waiterVariable); setup != "" {
+		fmt.Fprintln(os.Stderr, waitInTurn(setup, os.Stdout))
+		os.Exit(1)
+	}
+	servertest.Main(m, func() error { return goleak.Find() })
+}
 
 // live is a test on a real server: a Locker, a key of its own, and a business
 // table with one row that only this test writes.

@@ -195,7 +195,7 @@ func TestEachOperationIsObservedOnce(t *testing.T) {
 		{"Do aborted once", do, answers{"COMMIT": {err: errDeadlock}}, []string{"do/lock epoch=7 attempts=1 err=none", "do/lock epoch=7 attempts=1 err=none", "do epoch=7 attempts=2 err=none"}, false},
 		{"InTx", inFence, nil, []string{"in_tx/verify epoch=7 attempts=1 err=none", "in_tx epoch=7 attempts=1 err=none"}, false},
 		{"InTx lost, kept", inFence, answers{"VerifyLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "in_tx/verify epoch=7 attempts=1 err=lost", "hold epoch=7 attempts=0 err=lost", "in_tx epoch=7 attempts=1 err=lost"}, true},
-		{"Run", run, nil, []string{"run/acquire epoch=7 attempts=1 err=none", "run/renew epoch=7 attempts=1 err=none", "run/hold epoch=7 attempts=0 err=none", "run/release epoch=7 attempts=1 err=none", "run epoch=7 attempts=1 err=business"}, false},
+		{"Run", run, nil, []string{"run/acquire epoch=7 attempts=1 err=none", "run/hold epoch=7 attempts=0 err=none", "run/release epoch=7 attempts=1 err=none", "run epoch=7 attempts=1 err=business"}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -393,7 +393,7 @@ func TestPanicsAreObserved(t *testing.T) {
 					r.wants(t, map[string][]string{
 						"do":    {"do/lock epoch=7 attempts=1 err=none", "do epoch=7 attempts=1 err=panicked"},
 						"in_tx": {"in_tx/verify epoch=7 attempts=1 err=none", "in_tx epoch=7 attempts=1 err=panicked"},
-						"run":   {"run/acquire epoch=7 attempts=1 err=none", "run/renew epoch=7 attempts=1 err=none", "run/hold epoch=7 attempts=0 err=none", "run/release epoch=7 attempts=1 err=none", "run epoch=7 attempts=1 err=panicked"},
+						"run":   {"run/acquire epoch=7 attempts=1 err=none", "run/hold epoch=7 attempts=0 err=none", "run/release epoch=7 attempts=1 err=none", "run epoch=7 attempts=1 err=panicked"},
 					}[op]...)
 				})
 			})

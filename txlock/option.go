@@ -141,6 +141,7 @@ type acquisition struct {
 	ttl     time.Duration
 	ttlSet  bool
 	reclaim bool
+	kept    bool
 	wait    wait
 }
 
@@ -157,6 +158,13 @@ func TTL(ttl time.Duration) AcquireOption {
 // process has it.
 func Reclaim() AcquireOption {
 	return func(a *acquisition) { a.reclaim = true }
+}
+
+// Kept says that the lease will be kept alive: [Lease.KeepAlive] need then not mark
+// it first, and sends nothing itself. [Locker.Run] does so by itself. After its
+// expiry, whoever takes such a lease over needs two more statements.
+func Kept() AcquireOption {
+	return func(a *acquisition) { a.kept = true }
 }
 
 // NoWait answers at once where another transaction has the row of the key locked:
@@ -214,6 +222,8 @@ func (c *config) lockOptions(key string, opts []AcquireOption) (acquisition, err
 		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "TTL(" + a.ttl.String() + ")", Reason: "a lock lasts as long as its transaction: leave TTL out"}
 	case a.reclaim:
 		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Reclaim()", Reason: "a lock leaves no lease behind to reclaim: leave it out"}
+	case a.kept:
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Kept()", Reason: "a lock leaves no lease behind to keep alive: leave it out"}
 	}
 	return a, nil
 }

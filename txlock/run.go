@@ -26,8 +26,7 @@ const releasePatience = 10 * time.Second
 // be done within ten seconds, the lease runs out by itself. Each of these that
 // happened can be found with errors.Is.
 //
-// It takes the statements of an Acquire, a [Lease.Renew] and a [Lease.Release], and
-// the heartbeat's.
+// It takes the statements of an Acquire and a [Lease.Release], and the heartbeat's.
 func (l *Locker) Run(ctx context.Context, key string, fn func(ctx context.Context, lease *Lease) error, opts ...AcquireOption) (err error) {
 	a, err := l.leaseOptions(key, opts)
 	if err != nil {
@@ -39,6 +38,7 @@ func (l *Locker) Run(ctx context.Context, key string, fn func(ctx context.Contex
 	ctx, seen := l.observe(ctx, Operation{Name: OpRun, Key: key, Keys: 1})
 	var lease *Lease
 	defer func() { seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: 1}) }()
+	a.kept = true
 	if lease, err = l.acquireOrWait(ctx, key, a); err != nil {
 		return err
 	}
@@ -64,10 +64,10 @@ func (le *Lease) releaseAtEnd(ctx context.Context) error {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
 	lost := context.Cause(le.Context()) // nil while it stands
-	if lost != nil && (errors.Is(lost, context.Canceled) || le.isLostForSure(lost)) {
-		if errors.Is(lost, context.Canceled) {
-			return nil // fn released it
-		}
+	switch {
+	case lost == context.Canceled: //nolint:errorlint // itself, not as the reason of a loss
+		return nil // fn released it
+	case le.isLostForSure(lost):
 		return lost
 	}
 	err := le.Release(within)

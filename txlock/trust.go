@@ -18,7 +18,7 @@ type trust struct {
 	lossSeen bool  // observers have been told that it is or may be lost
 }
 
-// Context returns a context that is cancelled as soon as the lease is or may be
+// Context returns a context that is canceled as soon as the lease is or may be
 // lost, and before anyone else can have taken it over by expiry: when
 // [Lease.Deadline] passes without a renewal, or when [Lease.Renew],
 // [Lease.Release], [Lease.InTx] or the heartbeat ([Lease.KeepAlive]) learn that
@@ -29,7 +29,7 @@ type trust struct {
 //
 // It carries the values of the context that the lease was acquired with, and not
 // its cancellation. It is for work that is not fenced; it cannot stop a process
-// that is paused, which finds it cancelled when it goes on.
+// that is paused, which finds it canceled when it goes on.
 //
 // A lease whose transaction was rolled back never was; its context ends with its
 // deadline.
@@ -89,6 +89,14 @@ func (le *Lease) end(cause error) {
 		seen.end(Result{Err: cause, Epoch: le.epoch})
 		le.locker.keeper.remove(le)
 	}
+}
+
+// stillHeld notes that a renewal has found the lease standing, and its row not
+// locked: if a transaction of the caller had released it, that has been rolled back.
+func (le *Lease) stillHeld() {
+	le.mu.Lock()
+	defer le.mu.Unlock()
+	le.trust.released = false
 }
 
 // learn ends the trust where err, of an operation in a transaction of our own,

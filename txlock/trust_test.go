@@ -145,13 +145,15 @@ func TestTrustEndsWithTheLease(t *testing.T) {
 		want    error // of the call
 		cause   error
 	}{
-		"release":              {nil, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, nil, context.Canceled},
-		"release, lost":        {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrLost, txlock.ErrLost},
-		"release, unknown":     {unknown, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrCommitUnknown, txlock.ErrLost},
-		"renewal, lost":        {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Renew(ctx) }, txlock.ErrLost, txlock.ErrLost},
-		"fence, lost":          {lost, func(ctx context.Context, le *txlock.Lease) error { return le.InTx(ctx, nothing) }, txlock.ErrLost, txlock.ErrLost},
-		"first renewal, lost":  {lost, func(ctx context.Context, le *txlock.Lease) error { return le.KeepAlive(ctx) }, txlock.ErrLost, txlock.ErrLost},
-		"release, kept":        {nil, func(ctx context.Context, le *txlock.Lease) error { return errors.Join(le.KeepAlive(ctx), le.Release(ctx)) }, nil, context.Canceled},
+		"release":             {nil, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, nil, context.Canceled},
+		"release, lost":       {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrLost, txlock.ErrLost},
+		"release, unknown":    {unknown, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrCommitUnknown, txlock.ErrLost},
+		"renewal, lost":       {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Renew(ctx) }, txlock.ErrLost, txlock.ErrLost},
+		"fence, lost":         {lost, func(ctx context.Context, le *txlock.Lease) error { return le.InTx(ctx, nothing) }, txlock.ErrLost, txlock.ErrLost},
+		"first renewal, lost": {lost, func(ctx context.Context, le *txlock.Lease) error { return le.KeepAlive(ctx) }, txlock.ErrLost, txlock.ErrLost},
+		"release, kept": {nil, func(ctx context.Context, le *txlock.Lease) error {
+			return errors.Join(le.KeepAlive(ctx), le.Release(ctx))
+		}, nil, context.Canceled},
 		"Close of the Locker":  {nil, func(ctx context.Context, le *txlock.Lease) error { return nil }, nil, txlock.ErrClosed},
 		"nothing, then Close ": {nil, func(ctx context.Context, le *txlock.Lease) error { return nil }, nil, nil},
 	} {

@@ -3,19 +3,19 @@ package txlocktest
 import "github.com/DATA-DOG/go-sqlmock"
 
 // ExpectKeepAlive expects the renewal with which Lease.KeepAlive of a lease of key
-// begins. The heartbeat that follows sends nothing before a third of the TTL is
+// begins, unless that was acquired with txlock.Kept: then nothing is to be expected.
+// The heartbeat that follows sends nothing before a third of the TTL is
 // over, ten seconds unless it is set: a test should be over by then.
 func ExpectKeepAlive(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 	ExpectRenew(mock, key, outcome)
 }
 
 // ExpectRun expects Locker.Run of key: what [ExpectAcquire] does, or with [NoWait]
-// what [ExpectTryAcquire] does, and if the key is granted, the renewal with which it
-// is kept alive, what body expects (nil for nothing), and the release. For a job
+// what [ExpectTryAcquire] does, and if the key is granted, what body expects (nil for
+// nothing), and the release. For a job
 // whose lease is lost, or is not released, write out what ExpectRun is short for:
 //
 //	txlocktest.ExpectAcquire(mock, key, txlocktest.Granted(1))
-//	txlocktest.ExpectKeepAlive(mock, key, txlocktest.OK())
 //	txlocktest.ExpectRelease(mock, key, txlocktest.Lost())
 func ExpectRun(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func(), opts ...AcquireOption) {
 	if acquiring(opts).noWait {
@@ -26,7 +26,6 @@ func ExpectRun(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body fu
 	if !isGranted(outcome) {
 		return
 	}
-	ExpectKeepAlive(mock, key, OK())
 	if body != nil {
 		body()
 	}

@@ -1,0 +1,309 @@
+package txlock_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
+	"github.com/gox-helix/gox-helix/txlock"
+)
+
+// BenchmarkHandover measures the time from a release in one process, when its
+// COMMIT is acknowledged, to the acquisition in another, for so many processes that
+// wait. Each holder holds for as long as the sub-benchmark says.
+func BenchmarkHandover(b *testing.B) {
+	for _, hold := range []time.Duration{100 * time.Millisecond, 2 * time.Second} {
+		for _, waiting := range []int{1, 10, 100} {
+			if testing.Short() && (waiting > 10 || hold > time.Second) {
+				continue
+			}
+			b.Run(fmt.Sprintf("held=%v/waiting=%d", hold, waiting), func(b *testing.B) {
+				servertest.EachB(b, func(b *testing.B, s *servertest.Instance) { handover(b, s, waiting, hold) })
+			})
+		}
+	}
+}
+
+// The children of BenchmarkHandover are this test binary with this variable set: to
+// the database, and how long to hold.
+const waiterVariable = "TXLOCK_BENCH_WAITER"
+
+func handover(b *testing.B, s *servertest.Instance, waiting int, hold time.Duration) {
+	name, err := s.Database()
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := fmt.Sprintf("handover %d %d", waiting, time.Now().UnixNano())
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	events := make(chan string, 1000)
+	var children []*exec.Cmd
+	var readers sync.WaitGroup
+	for range waiting + 1 { // one holds
+		child := exec.CommandContext(ctx, os.Args[0], "-test.run=^$")
+		child.Env = append(os.Environ(), waiterVariable+"="+strings.Join([]string{s.DSN(name), key, hold.String()}, "\n"))
+		child.Stderr = os.Stderr
+		stdout, err := child.StdoutPipe()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			b.Fatal(err)
+		}
+		children = append(children, child)
+		readers.Go(func() {
+			for lines := bufio.NewScanner(stdout); lines.Scan(); {
+				select {
+				case events <- lines.Text():
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	for range waiting + 1 {
+		if event := <-events; event != "ready" {
+			b.Fatal(event)
+		}
+	}
+
+	var released int64
+	var times []float64
+	next := func() {
+		for {
+			event := <-events
+			what, at, _ := strings.Cut(event, " ")
+			nanos, err := strconv.ParseInt(at, 10, 64)
+			switch {
+			case what == "ready":
+			case err != nil:
+				b.Fatal(event)
+			case what == "released":
+				released = nanos
+			case released != 0:
+				times = append(times, float64(nanos-released)/1e6)
+				return
+			}
+		}
+	}
+	for range 2 { // all wait by now
+		next()
+	}
+	times = nil
+	for b.Loop() {
+		next()
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(quantile(times, 0.5), "median-ms")
+	b.ReportMetric(quantile(times, 0.9), "p90-ms")
+	cancel()
+	for _, child := range children {
+		_ = child.Wait() // killed
+	}
+	readers.Wait()
+}
+
+// waitInTurn is what such a child does, until it is killed.
+func waitInTurn(setup string, out io.Writer) error {
+	var parts [3]string
+	copy(parts[:], strings.SplitN(setup, "\n", 3))
+	hold, err := time.ParseDuration(parts[2])
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("mysql", parts[0])
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	locker, err := txlock.New(db)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if err := db.PingContext(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "ready")
+	for {
+		lease, err := locker.Acquire(ctx, parts[1])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "acquired", time.Now().UnixNano())
+		time.Sleep(hold)
+		if err := lease.Release(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "released", time.Now().UnixNano())
+	}
+}
+
+// BenchmarkIdle counts what waiting and holding cost the server: the statements it
+// sees in a second, BEGIN, COMMIT and ROLLBACK among them.
+func BenchmarkIdle(b *testing.B) {
+	idle := func(name string, seconds int, setup func(b *testing.B, ctx context.Context, locker *txlock.Locker)) {
+		b.Run(name, func(b *testing.B) {
+			servertest.EachB(b, func(b *testing.B, s *servertest.Instance) {
+				db := s.Open(b)
+				locker, err := txlock.New(db)
+				if err != nil {
+					b.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(b.Context())
+				setup(b, ctx, locker)
+				before := questions(b, db)
+				for b.Loop() {
+					time.Sleep(time.Duration(seconds) * time.Second)
+				}
+				n := questions(b, db) - before - 1 // the first question itself
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(n)/float64(seconds)/float64(b.N), "statements/s")
+				cancel()
+				if err := locker.Close(); err != nil {
+					b.Error(err)
+				}
+			})
+		})
+	}
+	seconds := 10
+	if testing.Short() {
+		seconds = 1
+	}
+	for _, waiters := range []int{1, 100} {
+		idle(fmt.Sprintf("waiters=%d", waiters), seconds, func(b *testing.B, ctx context.Context, locker *txlock.Locker) {
+			key := fmt.Sprint("idle ", time.Now().UnixNano())
+			if _, err := locker.TryAcquire(ctx, key, txlock.TTL(time.Hour)); err != nil {
+				b.Fatal(err)
+			}
+			for range waiters {
+				go func() { _, _ = locker.Acquire(ctx, key) }() // until ctx ends
+			}
+			if !testing.Short() {
+				time.Sleep(8 * time.Second) // from then on they ask once a second
+			}
+		})
+	}
+	for _, leases := range []int{1, 1000, 10000} {
+		if testing.Short() && leases > 1000 {
+			continue
+		}
+		idle(fmt.Sprintf("kept=%d", leases), 3*seconds, func(b *testing.B, ctx context.Context, locker *txlock.Locker) {
+			keep(b, ctx, locker, leases, 30*time.Second)
+		})
+	}
+}
+
+// questions is how many statements the server has seen from all its clients.
+func questions(b *testing.B, db *sql.DB) (n int64) {
+	b.Helper()
+	var name string
+	if err := db.QueryRowContext(b.Context(), `SHOW GLOBAL STATUS LIKE 'Questions'`).Scan(&name, &n); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// keep acquires so many leases and keeps them alive.
+func keep(b *testing.B, ctx context.Context, locker *txlock.Locker, n int, ttl time.Duration) []*txlock.Lease {
+	b.Helper()
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("kept %d %d", time.Now().UnixNano(), i)
+	}
+	var leases []*txlock.Lease
+	err := locker.Do(ctx, "keep", func(ctx context.Context, tx *sql.Tx) (err error) {
+		leases, err = locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(ttl), txlock.Kept())
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, lease := range leases {
+		if err := lease.KeepAlive(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return leases
+}
+
+// BenchmarkRenewals measures a heartbeat of so many leases, beside as many single
+// renewals.
+func BenchmarkRenewals(b *testing.B) {
+	for _, leases := range []int{100, 1000, 10000} {
+		if testing.Short() && leases > 1000 {
+			continue
+		}
+		b.Run(fmt.Sprintf("leases=%d", leases), func(b *testing.B) {
+			servertest.EachB(b, func(b *testing.B, s *servertest.Instance) {
+				done := newBeats()
+				locker, err := txlock.New(s.Open(b), txlock.WithObserver(done))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Run("together", func(b *testing.B) {
+					keep(b, b.Context(), locker, leases, 3*time.Second)
+					await := func() (took time.Duration, statements int) {
+						for range (leases + 999) / 1000 {
+							r := <-done
+							if r.Err != nil {
+								b.Error(r.Err)
+							}
+							took += r.Duration
+							statements++
+						}
+						return took, statements
+					}
+					for range 4 {
+						await() // by then all are renewed together
+					}
+					var took time.Duration
+					var statements int
+					for b.Loop() {
+						t, n := await()
+						took, statements = took+t, statements+n
+					}
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(took.Microseconds())/1e3/float64(b.N), "ms/heartbeat")
+					b.ReportMetric(float64(statements)/float64(b.N), "statements/heartbeat")
+					if err := locker.Close(); err != nil {
+						b.Error(err)
+					}
+				})
+				b.Run("singly", func(b *testing.B) {
+					locker, err := txlock.New(s.Open(b))
+					if err != nil {
+						b.Fatal(err)
+					}
+					var held []*txlock.Lease
+					for i := range leases {
+						lease, err := locker.TryAcquire(b.Context(), fmt.Sprintf("single %d %d", time.Now().UnixNano(), i), txlock.TTL(time.Hour))
+						if err != nil {
+							b.Fatal(err)
+						}
+						held = append(held, lease)
+					}
+					for b.Loop() {
+						for _, lease := range held {
+							if err := lease.Renew(b.Context()); err != nil {
+								b.Fatal(err)
+							}
+						}
+					}
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N), "ms/heartbeat")
+					b.ReportMetric(float64(leases), "statements/heartbeat")
+				})
+			})
+		})
+	}
+}
