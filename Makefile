@@ -6,7 +6,7 @@ SQLC := go -C tools tool sqlc
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The modules of this repository that have code of their own.
-MODULES := . demo
+MODULES := . demo ormtest txlockotel
 
 # Flags for `go test` and for the demo: make test ARGS='-race -run Deadlock'
 ARGS ?=
@@ -19,8 +19,7 @@ help: ## list these targets
 test: ## run every test on real MySQL and MariaDB, fetching and starting them as needed
 	@echo "Unit and integration tests, on TXLOCK_TEST_DSN if that is set, else on private servers."
 	@echo "A server that this machine lacks is fetched once, into the user's cache directory."
-	TXLOCK_TEST_SERVERS=required go test -count=1 $(ARGS) ./...
-	cd demo && TXLOCK_TEST_SERVERS=required go test -count=1 $(ARGS) ./...
+	@for m in $(MODULES); do (cd $$m && TXLOCK_TEST_SERVERS=required go test -count=1 $(ARGS) ./...) || exit 1; done
 
 .PHONY: demo
 demo: ## post payouts with worker processes that are killed and paused, and audit the ledger

@@ -14,22 +14,40 @@
 //     tells sqlc that the parameter is a string.
 //   - A lease is known by key, owner, epoch and lease_id, a random number: where a
 //     transaction rolls back, the next acquisition gets its epoch again.
-//   - A key is free when its status is not 1, or its lease has expired, or its
-//     holder is reclaim_hex (empty, which no owner is, where nobody reclaims).
+//   - A negative lease_id (the lease is its absolute value) marks a lease that may
+//     be extended: while transactions that it fences keep its row locked, its
+//     holder writes the new expiry to helix_lock_extensions instead. Such a lease
+//     whose row has expired is over only if ClaimExtension says so: that locks the
+//     extension, or makes a dead one, so that nobody can extend the lease any more.
+//     Whoever extends looks afterwards if the lease still stands, by a plain read
+//     that is the first of its transaction: it sees every takeover that came before
+//     the extension, and none can come between it and COMMIT.
+//   - A key is free when its status is not 1, or its lease has expired and was
+//     neither marked nor claimed, or its holder is reclaim_hex (empty, which no owner
+//     is, where nobody reclaims).
 //   - The answer of the two acquiring statements comes back in the OK packet,
 //     through LAST_INSERT_ID(expr): above zero it is the epoch won; below zero
 //     the key is held, and the negation is one more than the microseconds its
-//     lease still has; zero means that no row was there to answer.
+//     lease still has (one: it has expired, and is marked); zero means that no row
+//     was there to answer. AcquireLockNoWait, too.
 //   - AcquireKnownLock gives the answer "held" in its WHERE: the last term of the
 //     OR is evaluated for a row that is not free, and is never true.
 //   - In ON DUPLICATE KEY UPDATE assignments run from left to right and see the
-//     earlier ones. The test for "free" reads status, expires_at and owner_id, so
-//     these come last, in an order that keeps its answer: owner_id changes only to
-//     the name that is reclaiming anyhow; expires_at moves into the future only
+//     earlier ones. The test for "free" reads status, expires_at, owner_id and
+//     lease_id, so these come last, in an order that keeps its answer: lease_id
+//     changes only to the id that the test lets pass; owner_id only to the name that
+//     is reclaiming anyhow; expires_at moves into the future only
 //     where status will be 1, which an expired row's is already; status comes
 //     after all others. A lock with status 0 therefore passes a TTL of zero.
 //   - The other updates always change updated_at. So the affected rows are the
 //     matching rows whatever clientFoundRows says, the session's
 //     LAST_INSERT_ID() stays what the caller made it, and on a multi-writer
 //     cluster the row is part of what is certified at COMMIT.
+//   - A statement about many keys takes them as one argument, a [Batch], so that
+//     its text is constant. It is taken apart by SQL of SQL's oldest kind, since
+//     sqlc parses no JSON_TABLE; ORDER BY and LIMIT make the server do so once, and
+//     STRAIGHT_JOIN with FORCE INDEX look each key up by the primary key, so that
+//     no other row is locked.
+//   - SKIP LOCKED, never NOWAIT: its refusal is no error, which MariaDB with
+//     innodb_rollback_on_timeout would answer by rolling back.
 package lockdb

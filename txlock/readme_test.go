@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gox-helix/gox-helix/txlock"
 )
@@ -32,26 +31,22 @@ func withdraw(ctx context.Context, locker *txlock.Locker, account, cents int64) 
 
 // firstLease
 func report(ctx context.Context, locker *txlock.Locker, chunks []int) error {
-	lease, err := locker.TryAcquire(ctx, "report:daily", txlock.TTL(time.Minute))
+	err := locker.Run(ctx, "report:daily", func(ctx context.Context, lease *txlock.Lease) error {
+		for _, chunk := range chunks {
+			if err := lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+				// chunk is unique: one that an earlier holder has written stays as it is.
+				_, err := tx.ExecContext(ctx, "INSERT IGNORE INTO report_lines (chunk) VALUES (?)", chunk)
+				return err
+			}); err != nil {
+				return err // ErrLost: another has taken over, and nothing was written
+			}
+		}
+		return nil
+	}, txlock.NoWait())
 	if errors.Is(err, txlock.ErrHeld) {
 		return nil // somebody else is at it
 	}
-	if err != nil {
-		return err
-	}
-	for _, chunk := range chunks {
-		if err := lease.Renew(ctx); err != nil {
-			return err
-		}
-		if err := lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			// chunk is unique: one that an earlier holder has written stays as it is.
-			_, err := tx.ExecContext(ctx, "INSERT IGNORE INTO report_lines (chunk) VALUES (?)", chunk)
-			return err
-		}); err != nil {
-			return err // ErrLost: another has taken over, and nothing was written
-		}
-	}
-	return lease.Release(ctx) // after an error the lease runs out by itself
+	return err
 }
 
 // The README shows what runs here.
