@@ -8,14 +8,17 @@
 // [Locker.LockTx] in a transaction of the caller. There is nothing to release,
 // and nothing that could expire.
 //
-// A job of many transactions needs a lease: [Locker.TryAcquire], then each of its
-// transactions fenced by [Lease.InTx] or [Lease.VerifyTx], [Lease.Renew] now and
-// then, [Lease.Release] at the end. If the job is paused for longer than the TTL,
-// another may take the key over, and what the late job then tries to commit is
-// refused.
+// A job of many transactions needs a lease: [Locker.Run], which renews it in the
+// background and releases it at the end, or [Locker.Acquire], [Lease.KeepAlive] and
+// [Lease.Release]; each of its transactions is fenced by [Lease.InTx] or
+// [Lease.VerifyTx]. If the job is paused for longer than the TTL, another may take
+// the key over, and what the late job then tries to commit is refused. What is not
+// fenced stops with [Lease.Context], before anyone else can have the lease by its
+// expiry. Code that knows nothing of leases is fenced by a [FencedConnector].
 //
 // A lease begins or ends together with business rows: [Locker.AcquireTx],
-// [Lease.RenewTx] and [Lease.ReleaseTx] in the transaction that writes them.
+// [Locker.AcquireManyTx], [Lease.RenewTx] and [Lease.ReleaseTx] in the transaction
+// that writes them.
 //
 // # Words
 //
@@ -24,7 +27,8 @@
 // fencing token: an integer, greater at every acquisition of the key. A takeover
 // is the acquisition of a key whose lease is over: released, or expired on the
 // server's clock. A fence checks inside a transaction that a lease is still the
-// key's newest, and keeps it so until that transaction ends.
+// key's newest, and keeps it so until that transaction ends. A heartbeat is a renewal
+// in the background; a lease that has one is kept alive.
 //
 // # Promises
 //
@@ -40,7 +44,8 @@
 //  4. No clock in safety. The first three use no clock. Time decides only when
 //     others may take over, and it is the server's: no client's clock is sent.
 //  5. One statement. Each operation on a key whose row is there is one statement,
-//     and adds no commit. It is one round trip after [Locker.Prepare], or where
+//     and adds no commit (but for the takeover of an expired lease that was kept
+//     alive, which is three). It is one round trip after [Locker.Prepare], or where
 //     the DSN says interpolateParams=true.
 //  6. Nothing silent. Every refusal is an error that names what it is about and
 //     can be tested with errors.Is and errors.As.
@@ -60,6 +65,9 @@
 //	           (WithMultiWriter)                              an update of the row
 //	release    the same                                       status 0
 //	lock       no row, or status is not 1, or expired         epoch+1, owner, status 0
+//	revoke     always                                         epoch+1, status 0
+//	retire     status is not 1, or expired                    status 2
+//	purge      status 2, or 0 for long                        the row goes, its shard's floor rises to its epoch
 //
 // A fresh row's epoch is its shard's floor plus one. All of it is decided in one
 // statement, under the lock that the statement takes on the row, on the newest
@@ -73,8 +81,28 @@
 //     has changed the epoch, so that the fence finds no row (promise 2).
 //   - A lock leaves status 0 behind: what excludes is the row lock, which ends with
 //     the transaction, however that ends.
+//   - A purge raises the floor and deletes the row in one transaction, which holds
+//     both; a fresh row starts above the floor, which it reads under a lock.
 //   - Renew, verify and release look for the lease's row, not for its expiry: as
 //     long as the epoch is unchanged nobody else has held the key.
+//
+// # Heartbeats
+//
+// A lease that is kept alive is marked as such in its row. A heartbeat renews up to a
+// thousand of them by one statement that skips rows which other transactions have
+// locked, so that it waits for nobody and nobody waits behind it. A skipped row is
+// mostly locked by the holder's own fences; then the heartbeat extends the lease in
+// helix_lock_extensions, in a transaction that afterwards looks, by its first plain
+// read, whether the lease still stands. Whoever finds a marked lease expired claims
+// its extension before taking it over, in the same transaction. The two write one row
+// of helix_lock_extensions: if the extension came first, the claim finds it; if the
+// claim came first, the extension waits for its transaction and then sees the
+// takeover, which has been committed. So a lease whose row its holder never lets go
+// stays its own.
+//
+// The local deadline is nine tenths of the TTL, counted by this process's monotonic
+// clock from before the last renewal was sent. The rest is for clocks that run at
+// different speeds.
 //
 // # Lock first, then read
 //
@@ -91,6 +119,7 @@
 //	the lease is over                ErrLost (LostError)         nothing; stop its work, roll back
 //	another transaction has the row  the statement waits,        the transaction is open, without the lock: roll back
 //	                                 then ErrBusy (BusyError)
+//	the same, with NoWait            ErrBusy at once             the transaction is as usable as before
 //	deadlock, snapshot or cluster    ErrTxAborted                nothing of the transaction; roll back, run it again from its
 //	conflict                                                     start (Do, InTx and the other own transactions do)
 //	connection lost in a statement   ErrTxAborted                the same
@@ -103,6 +132,12 @@
 //	the holder is paused past its    ErrLost in its next fence   nothing of what comes after
 //	TTL, between transactions
 //	the same, in a transaction       –                           others wait for that transaction, which may still commit
+//	heartbeats fail                  Lease.Context ends at the   nothing; stop, acquire anew
+//	                                 deadline: ErrLost, and why
+//	revoked, or taken over           Lease.Context ends with     nothing; the same
+//	                                 the next heartbeat: ErrLost
+//	a statement cannot be fenced     ErrUnfenced                 nothing was sent: run it on an unfenced pool
+//	(FencedConnector)
 //	the server is killed             as a lost connection        what was committed; epochs go on rising
 //	clocks differ, or jump           –                           a lease may be taken over early or late, and is then fenced
 //	the tables are missing           ErrNotMigrated              nothing; run goose up
@@ -129,8 +164,13 @@
 // at once if the process died, but after TCP keepalive or its wait_timeout (8 hours
 // by default) if the host or the network did.
 //
-// Rows stay, one for every key ever locked. Deleting them by hand makes the epochs
-// of their keys begin again.
+// Rows stay, one for every key ever locked, until [Locker.Purge]. Deleting them by
+// hand makes the epochs of their keys begin again.
+//
+// In a transaction of the caller under REPEATABLE READ, a refused NoWait leaves a gap
+// lock: until it ends, fresh keys right behind the key wait for it. Sessions whose
+// default is SERIALIZABLE lock what they read: there a waiting Acquire may wait in the
+// server, and heartbeats for a rival's transaction.
 //
 // What commits the transaction ends lock and fence with it, without a word: DDL,
 // TRUNCATE, LOCK TABLES, START TRANSACTION, SET autocommit. ROLLBACK TO a savepoint
@@ -144,6 +184,11 @@
 //
 // A trigger on helix_locks hides the answers of acquiring statements: they fail.
 //
-// The database user needs SELECT, INSERT and UPDATE on helix_locks, and SELECT on
-// helix_lock_floor.
+// On a multi-writer cluster leases are not extended, since that takes row locks that
+// all servers see: there each [Lease.InTx] of a kept lease renews it, and must be
+// shorter than the deadline.
+//
+// The database user needs SELECT, INSERT and UPDATE on helix_locks, SELECT on
+// helix_lock_floor, and SELECT, INSERT, UPDATE and DELETE on helix_lock_extensions;
+// for a purge also DELETE on helix_locks, and INSERT and UPDATE on helix_lock_floor.
 package txlock
