@@ -133,18 +133,28 @@ func waitInTurn(setup string, out io.Writer) error {
 	if err := db.PingContext(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "ready")
+	say := func(event ...any) error {
+		_, err := fmt.Fprintln(out, event...)
+		return err
+	}
+	if err := say("ready"); err != nil {
+		return err
+	}
 	for {
 		lease, err := locker.Acquire(ctx, parts[1])
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(out, "acquired", time.Now().UnixNano())
+		if err := say("acquired", time.Now().UnixNano()); err != nil {
+			return err
+		}
 		time.Sleep(hold)
 		if err := lease.Release(ctx); err != nil {
 			return err
 		}
-		fmt.Fprintln(out, "released", time.Now().UnixNano())
+		if err := say("released", time.Now().UnixNano()); err != nil {
+			return err
+		}
 	}
 }
 

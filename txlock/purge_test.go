@@ -328,9 +328,8 @@ func TestPurgeNeverWaits(t *testing.T) {
 				l.made("a", "b", "c")
 				l.exec(`INSERT INTO helix_lock_extensions VALUES (1, UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), (2, UTC_TIMESTAMP(6) - INTERVAL 2 HOUR)`)
 				tx := l.begin()
-				rows, err := tx.QueryContext(l.Context(), lock)
+				_, err := tx.ExecContext(l.Context(), lock)
 				l.must(err)
-				l.must(errors.Join(rows.Close(), rows.Err()))
 				want, extensions := txlock.PurgeProgress{Scanned: 3, Purged: 2, Skipped: 1}, "0"
 				if name == "an extension" {
 					want, extensions = txlock.PurgeProgress{Scanned: 3, Purged: 3}, "1"
