@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,9 +55,9 @@ func TestHeartbeatEveryThirdOfTheTTL(t *testing.T) {
 // tells it.
 func TestHeartbeatRetriesUntilTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := false
+		var down atomic.Bool
 		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{err: errDown}, down && statement == "BEGIN"
+			return reply{err: errDown}, down.Load() && statement == "BEGIN"
 		}))
 		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
 		if err := lease.KeepAlive(t.Context()); err != nil {
@@ -64,9 +65,9 @@ func TestHeartbeatRetriesUntilTheDeadline(t *testing.T) {
 		}
 		ctx := lease.Context()
 
-		down = true
-		time.Sleep(20 * time.Second) // one heartbeat and its retries
-		down = false
+		down.Store(true)
+		time.Sleep(19 * time.Second) // one heartbeat and its retries; none is under way then
+		down.Store(false)
 		time.Sleep(20 * time.Second)
 		if ctx.Err() != nil {
 			t.Fatalf("did not recover: %v", context.Cause(ctx))
@@ -75,7 +76,7 @@ func TestHeartbeatRetriesUntilTheDeadline(t *testing.T) {
 			t.Fatal("no heartbeat after the server was back")
 		}
 
-		down = true
+		down.Store(true)
 		began, before := time.Now(), len(db.times("BEGIN"))
 		deadline := lease.Deadline()
 		<-ctx.Done()
@@ -102,16 +103,16 @@ var errDown = errors.New("the server is down")
 // A definite loss is not retried.
 func TestHeartbeatLearnsOfALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lost := false
+		var lost atomic.Bool
 		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{}, lost && (statement == "RenewLeases" || statement == "StandingLeases")
+			return reply{}, lost.Load() && (statement == "RenewLeases" || statement == "StandingLeases")
 		}))
 		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
 		if err := lease.KeepAlive(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		lost = true
+		lost.Store(true)
 		<-lease.Context().Done()
 		if got := time.Since(began); got != 10*time.Second {
 			t.Errorf("ended after %v, want 10s", got)
@@ -131,9 +132,9 @@ func TestHeartbeatLearnsOfALoss(t *testing.T) {
 // gone, which is no loss.
 func TestReleaseTxOfAKeptLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		released := false
+		var released atomic.Bool
 		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{}, released && (statement == "RenewLeases" || statement == "StandingLeases")
+			return reply{}, released.Load() && (statement == "RenewLeases" || statement == "StandingLeases")
 		}))
 		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key"))
 		if err := lease.KeepAlive(t.Context()); err != nil {
@@ -142,7 +143,7 @@ func TestReleaseTxOfAKeptLease(t *testing.T) {
 		if err := lease.InTx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return lease.ReleaseTx(ctx, tx) }); err != nil {
 			t.Fatal(err)
 		}
-		released = true
+		released.Store(true)
 		<-lease.Context().Done()
 		if cause := context.Cause(lease.Context()); cause != context.Canceled {
 			t.Errorf("got %v", cause)

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,16 +160,16 @@ func TestTrustEndsWithTheLease(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				armed := false
+				var armed atomic.Bool
 				locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-					if !armed || c.answers == nil {
+					if !armed.Load() || c.answers == nil {
 						return reply{}, false
 					}
 					return c.answers(statement)
 				}))
 				lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key"))
 				ctx := lease.Context()
-				armed = true
+				armed.Store(true)
 				if err := c.end(t.Context(), lease); !errors.Is(err, c.want) || c.want == nil && err != nil {
 					t.Fatalf("got %v, want %v", err, c.want)
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,9 +196,9 @@ func TestAcquireQueues(t *testing.T) {
 // A waiter that gives up passes its turn on, wherever it stands.
 func TestAcquireLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		free := false
+		var free atomic.Bool
 		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock" && !free
+			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock" && !free.Load()
 		}))
 		contexts := make([]context.CancelFunc, 4)
 		results := make([]chan error, 4)
@@ -216,7 +217,7 @@ func TestAcquireLeavesTheQueue(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		free = true
+		free.Store(true)
 		for _, i := range []int{1, 3} {
 			if err := <-results[i]; err != nil {
 				t.Error(err)
