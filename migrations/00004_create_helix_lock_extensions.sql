@@ -1,7 +1,7 @@
 -- +goose NO TRANSACTION
 -- A lease that its holder renews in the background while transactions that it
--- fences keep its row locked: until when it is extended nevertheless. Seldom more
--- than a few rows.
+-- fences keep its row locked: until when it is extended nevertheless. A row goes
+-- with its lease's release; those of leases that were taken over wait for a purge.
 
 -- +goose Up
 CREATE TABLE IF NOT EXISTS helix_lock_extensions (

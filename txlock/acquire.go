@@ -31,7 +31,8 @@ import (
 // ROLLBACK does, but the lock on the row may stay.
 //
 // It is one statement; two where a remembered key has been purged, or where the
-// first waited for the row for more than half the TTL. It sets the session's
+// first waited for the row for more than half the TTL; three to take over an expired
+// lease that was kept alive ([Lease.KeepAlive]). It sets the session's
 // LAST_INSERT_ID(), as any insert does: take ids from [sql.Result.LastInsertId].
 func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) (lease *Lease, err error) {
 	a, err := l.leaseOptions(key, opts)
@@ -58,8 +59,8 @@ func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...
 // ctx ends, which costs the connection and so the transaction.
 //
 // It fails as [Locker.AcquireTx] does, with [ErrHeld] if anyone has an active
-// lease of key, and takes no option that a lease alone could use. It is one
-// statement, and sets LAST_INSERT_ID(), as AcquireTx does.
+// lease of key, and takes no option that a lease alone could use. It takes as many
+// statements as AcquireTx, and sets LAST_INSERT_ID(), as that does.
 func (l *Locker) LockTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) error {
 	a, err := l.lockOptions(key, opts)
 	if err != nil {
@@ -77,6 +78,9 @@ func (l *Locker) LockTx(ctx context.Context, tx *sql.Tx, key string, opts ...Acq
 // [ErrBusy] in the end. A transaction that the server aborts is run again (see
 // [WithMaxAttempts]); [ErrCommitUnknown] says that the lease may exist: it then
 // expires by itself. Further errors are those of [Locker.AcquireTx].
+//
+// In a pool of one connection, which a transaction of the caller has, it waits until
+// ctx ends, as all forms with a transaction of their own do.
 //
 // It is three round trips: BEGIN, the statement, COMMIT.
 func (l *Locker) TryAcquire(ctx context.Context, key string, opts ...AcquireOption) (*Lease, error) {

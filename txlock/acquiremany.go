@@ -37,8 +37,8 @@ import (
 // It is three statements for each thousand keys or part of them, and one more for
 // each lease that has expired and may have been extended ([Lease.KeepAlive]); with
 // NoWait it is two, and one or two in short transactions of the pool given to [New],
-// to make the rows that are missing. LAST_INSERT_ID() is
-// changed where an expired lease may have been extended, and only there.
+// to make the rows that are missing. Each is one round trip where the DSN says
+// interpolateParams, else two and a packet. LAST_INSERT_ID() is changed where an expired lease may have been extended, and only there.
 func (l *Locker) AcquireManyTx(ctx context.Context, tx *sql.Tx, keys []string, opts ...AcquireOption) (leases []*Lease, err error) {
 	a, err := l.manyOptions(keys, opts)
 	if err != nil {

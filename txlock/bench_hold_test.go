@@ -68,6 +68,10 @@ func handover(b *testing.B, s *servertest.Instance, waiting int, hold time.Durat
 				case <-ctx.Done():
 				}
 			}
+			select {
+			case events <- "a child has ended":
+			case <-ctx.Done():
+			}
 		})
 	}
 	for range waiting + 1 {
@@ -76,21 +80,34 @@ func handover(b *testing.B, s *servertest.Instance, waiting int, hold time.Durat
 		}
 	}
 
-	var released int64
+	released, acquired := make(map[string]int64), make(map[string]int64) // by epoch: they come through different pipes
 	var times []float64
 	next := func() {
 		for {
 			event := <-events
-			what, at, _ := strings.Cut(event, " ")
-			nanos, err := strconv.ParseInt(at, 10, 64)
-			switch {
-			case what == "ready":
-			case err != nil:
+			fields := strings.Fields(event)
+			if len(fields) != 3 {
+				b.Fatal(event) // a child's end
+			}
+			nanos, err := strconv.ParseInt(fields[2], 10, 64)
+			if err != nil {
 				b.Fatal(event)
-			case what == "released":
-				released = nanos
-			case released != 0:
-				times = append(times, float64(nanos-released)/1e6)
+			}
+			by := acquired
+			if fields[0] == "released" {
+				by = released
+			}
+			by[fields[1]] = nanos
+			epoch, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				b.Fatal(event)
+			}
+			if fields[0] == "released" {
+				epoch++
+			}
+			from, to := released[strconv.FormatInt(epoch-1, 10)], acquired[strconv.FormatInt(epoch, 10)]
+			if from != 0 && to != 0 {
+				times = append(times, float64(to-from)/1e6)
 				return
 			}
 		}
@@ -145,23 +162,28 @@ func waitInTurn(setup string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := say("acquired", time.Now().UnixNano()); err != nil {
+		if err := say("acquired", lease.Epoch(), time.Now().UnixNano()); err != nil {
 			return err
 		}
 		time.Sleep(hold)
 		if err := lease.Release(ctx); err != nil {
 			return err
 		}
-		if err := say("released", time.Now().UnixNano()); err != nil {
+		if err := say("released", lease.Epoch(), time.Now().UnixNano()); err != nil {
 			return err
 		}
+		time.Sleep(hold / 2) // not to be the next one itself
 	}
 }
 
 // BenchmarkIdle counts what waiting and holding cost the server: the statements it
 // sees in a second, BEGIN, COMMIT and ROLLBACK among them.
 func BenchmarkIdle(b *testing.B) {
-	idle := func(name string, seconds int, setup func(b *testing.B, ctx context.Context, locker *txlock.Locker)) {
+	moment := 10 * time.Second
+	if testing.Short() {
+		moment = 100 * time.Millisecond
+	}
+	idle := func(name string, moment time.Duration, setup func(b *testing.B, ctx context.Context, locker *txlock.Locker)) {
 		b.Run(name, func(b *testing.B) {
 			servertest.EachB(b, func(b *testing.B, s *servertest.Instance) {
 				db := s.Open(b)
@@ -173,11 +195,11 @@ func BenchmarkIdle(b *testing.B) {
 				setup(b, ctx, locker)
 				before := questions(b, db)
 				for b.Loop() {
-					time.Sleep(time.Duration(seconds) * time.Second)
+					time.Sleep(moment)
 				}
 				n := questions(b, db) - before - 1 // the first question itself
 				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(float64(n)/float64(seconds)/float64(b.N), "statements/s")
+				b.ReportMetric(float64(n)/moment.Seconds()/float64(b.N), "statements/s")
 				cancel()
 				if err := locker.Close(); err != nil {
 					b.Error(err)
@@ -185,12 +207,8 @@ func BenchmarkIdle(b *testing.B) {
 			})
 		})
 	}
-	seconds := 10
-	if testing.Short() {
-		seconds = 1
-	}
 	for _, waiters := range []int{1, 100} {
-		idle(fmt.Sprintf("waiters=%d", waiters), seconds, func(b *testing.B, ctx context.Context, locker *txlock.Locker) {
+		idle(fmt.Sprintf("waiters=%d", waiters), moment, func(b *testing.B, ctx context.Context, locker *txlock.Locker) {
 			key := fmt.Sprint("idle ", time.Now().UnixNano())
 			if _, err := locker.TryAcquire(ctx, key, txlock.TTL(time.Hour)); err != nil {
 				b.Fatal(err)
@@ -207,7 +225,7 @@ func BenchmarkIdle(b *testing.B) {
 		if testing.Short() && leases > 1000 {
 			continue
 		}
-		idle(fmt.Sprintf("kept=%d", leases), 3*seconds, func(b *testing.B, ctx context.Context, locker *txlock.Locker) {
+		idle(fmt.Sprintf("kept=%d", leases), 3*moment, func(b *testing.B, ctx context.Context, locker *txlock.Locker) {
 			keep(b, ctx, locker, leases, 30*time.Second)
 		})
 	}
@@ -249,8 +267,12 @@ func keep(b *testing.B, ctx context.Context, locker *txlock.Locker, n int, ttl t
 // BenchmarkRenewals measures a heartbeat of so many leases, beside as many single
 // renewals.
 func BenchmarkRenewals(b *testing.B) {
+	ttl := 3 * time.Second
+	if testing.Short() {
+		ttl = 900 * time.Millisecond
+	}
 	for _, leases := range []int{100, 1000, 10000} {
-		if testing.Short() && leases > 1000 {
+		if testing.Short() && leases > 100 {
 			continue
 		}
 		b.Run(fmt.Sprintf("leases=%d", leases), func(b *testing.B) {
@@ -261,7 +283,7 @@ func BenchmarkRenewals(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.Run("together", func(b *testing.B) {
-					keep(b, b.Context(), locker, leases, 3*time.Second)
+					keep(b, b.Context(), locker, leases, ttl)
 					await := func() (took time.Duration, statements int) {
 						for range (leases + 999) / 1000 {
 							r := <-done

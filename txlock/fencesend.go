@@ -15,6 +15,7 @@ import (
 func (c *fencedConn) fence(ctx context.Context, readOnly bool) (renewed time.Time, err error) {
 	le := c.connector.lease
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpVerify, Key: le.key, Keys: 1})
+	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
 
 	// Package lockdb wants package sql, which wants a pool; it lives as long as the

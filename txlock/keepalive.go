@@ -41,7 +41,8 @@ type kept struct {
 // lease renews it as it commits, and a single transaction that is longer than the
 // deadline ends the trust.
 //
-// When ctx ends, the lease is neither released nor lost: it runs out.
+// When ctx ends, the lease is neither released nor lost: it runs out. When
+// [Lease.Release] fails, but not with ErrLost, the lease is kept on: release it again.
 func (le *Lease) KeepAlive(ctx context.Context) error {
 	return le.keepAlive(ctx, ctx)
 }

@@ -32,11 +32,12 @@ type keeper struct {
 	running bool
 	closed  bool
 	wake    chan struct{} // something has changed
+	free    chan struct{} // has an element for each connection in use
 	wg      sync.WaitGroup
 }
 
 func newKeeper(l *Locker) *keeper {
-	k := &keeper{locker: l, leases: make(map[*Lease]struct{}), wake: make(chan struct{}, 1)}
+	k := &keeper{locker: l, leases: make(map[*Lease]struct{}), wake: make(chan struct{}, 1), free: make(chan struct{}, keeperConnections)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
 }
@@ -98,7 +99,6 @@ func (k *keeper) close() {
 func (k *keeper) run() {
 	var beats sync.WaitGroup
 	defer beats.Wait()
-	free := make(chan struct{}, keeperConnections)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -108,14 +108,14 @@ func (k *keeper) run() {
 		}
 		for _, batch := range batches {
 			select {
-			case free <- struct{}{}:
+			case k.free <- struct{}{}:
 			default: // all connections are busy: when one is free again
 				k.postpone(batch)
 				continue
 			}
 			beats.Go(func() {
 				k.beat(k.ctx, batch)
-				<-free
+				<-k.free
 				k.done(batch)
 			})
 		}

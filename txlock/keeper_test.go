@@ -233,3 +233,95 @@ func TestHeartbeatThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// What one connection can do is not spread over more than four, however many leases
+// are due and however slow the server is.
+func TestHeartbeatsUseFewConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var using, most atomic.Int32
+		answer := granting(nil)
+		locker, db := newFake(t, func(statement string, args ...any) reply {
+			if statement == "RenewLeases" {
+				n := using.Add(1)
+				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				}
+				time.Sleep(2 * time.Second)
+				using.Add(-1)
+			}
+			return answer(statement, args...)
+		})
+		var leases []*txlock.Lease
+		for range 9500 {
+			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(time.Minute), txlock.Kept()))
+			if err := lease.KeepAlive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			leases = append(leases, lease)
+		}
+		if n := len(db.times("RenewLock")); n > 0 {
+			t.Errorf("%d renewals before the first heartbeat", n)
+		}
+		time.Sleep(5*time.Minute + 10*time.Second) // no heartbeat is under way then
+		for _, lease := range leases {
+			if err := context.Cause(lease.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := most.Load(); n != 4 {
+			t.Errorf("%d connections at once, want 4", n)
+		}
+		if n := len(db.times("RenewLeases")); n > 16*10 {
+			t.Errorf("%d statements for 15 heartbeats", n)
+		}
+	})
+}
+
+// A lease that was acquired with Kept and is kept alive late is renewed when it
+// would have been.
+func TestFirstHeartbeatOfALeaseThatWasKeptLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for waited, want := range map[time.Duration]string{0: "RenewLeases", 5 * time.Second: "RenewLeases", 25 * time.Second: "RenewLock"} {
+			locker, db := newFake(t, granting(nil))
+			acquired := time.Now()
+			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second), txlock.Kept()))
+			time.Sleep(waited)
+			if err := lease.KeepAlive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(11*time.Second - min(waited, 10*time.Second))
+			renewals := db.times(want)
+			if len(renewals) != 1 || renewals[0].Sub(acquired) != max(10*time.Second, waited) {
+				t.Errorf("kept after %v: %s sent %v after the acquisition", waited, want, renewals)
+			}
+			if err := lease.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A lease whose release fails at the end of Run is not kept alive any more.
+func TestRunGivesUpAReleaseThatFails(t *testing.T) {
+	for name, job := range map[string]func(context.Context, *txlock.Lease) error{
+		"returns": func(context.Context, *txlock.Lease) error { return nil },
+		"panics":  func(context.Context, *txlock.Lease) error { panic("the job") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				locker, db := newFake(t, granting(func(statement string) (reply, bool) {
+					return reply{err: errDown}, statement == "ReleaseLock"
+				}))
+				func() {
+					defer func() { _ = recover() }()
+					if err := locker.Run(t.Context(), "key", job); !errors.Is(err, errDown) {
+						t.Errorf("got %v", err)
+					}
+				}()
+				time.Sleep(time.Hour)
+				if n := len(db.times("RenewLeases")); n > 0 {
+					t.Errorf("%d heartbeats after the end", n)
+				}
+			})
+		})
+	}
+}

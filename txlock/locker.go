@@ -16,7 +16,8 @@ const rememberedKeys = 16384
 
 // Locker acquires locks and leases under one owner, in one database. It is safe
 // for use by many goroutines, which exclude each other as any two owners do. It
-// starts no goroutine and keeps no connection.
+// keeps no connection, and has no goroutine but while it keeps leases alive
+// ([Lease.KeepAlive], [Locker.Run]): one, and one for each heartbeat under way.
 type Locker struct {
 	config
 
@@ -53,10 +54,11 @@ func New(db *sql.DB, opts ...Option) (*Locker, error) {
 // Owner returns the name under which this Locker holds.
 func (l *Locker) Owner() string { return l.owner }
 
-// Prepare prepares the library's statements on the server, so that each later
-// operation is one round trip even where the DSN does not say interpolateParams
-// (the driver otherwise prepares, executes and closes: two round trips and a
-// packet). Each connection of the pool prepares a statement at its first use
+// Prepare prepares the statements of lock traffic on the server, so that each later
+// operation on one key or lease, and each heartbeat, is one round trip even where
+// the DSN does not say interpolateParams (the driver otherwise prepares, executes
+// and closes: two round trips and a packet, as it still does for the operators'
+// verbs, for AcquireManyTx, and for what is seldom needed). Each connection of the pool prepares a statement at its first use
 // there and keeps it, which counts towards the server's
 // max_prepared_stmt_count: at most nine a connection.
 //
@@ -86,8 +88,11 @@ func (l *Locker) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Close closes what [Locker.Prepare] prepared; db stays open, leases stay held
-// until they expire. Every later call fails with [ErrClosed]. Close fails with
+// Close ends the heartbeats of leases that are kept alive, waits for those that are
+// under way to end, and closes what [Locker.Prepare] prepared. db stays open; leases
+// stay held until they expire, and the [Lease.Context] of those that were kept ends
+// with ErrClosed. Every later call fails with [ErrClosed], and so does an
+// [Locker.Acquire] that is waiting. Close fails with
 // what the driver says of closing statements; it can be called again.
 func (l *Locker) Close() error {
 	l.closed.Store(true)

@@ -9,7 +9,7 @@ import (
 )
 
 // WithLogger lets the Locker log what happens to its leases, and at the debug
-// level all that it does. It is an [Observer], and can stand beside others. Nothing
+// level all that it does, reads aside. It is an [Observer], and can stand beside others. Nothing
 // is only logged: what is logged as failed is also returned to the caller, or is
 // the cause of [Lease.Context]; or it is tried again, and is such a cause if that
 // fails, too.
@@ -20,7 +20,8 @@ import (
 //	Warn   txlock: heartbeat failed             the leases of the batch were not renewed; it is tried again
 //	       txlock: heartbeat came late          by more than half of the time between two
 //	       txlock: lease is not kept any more   Locker.Close, or KeepAlive failed: the lease runs out
-//	       txlock: release failed               the lease runs out, unless it was released after all
+//	       txlock: release failed               the lease goes on, and runs out if nobody keeps it alive,
+//	                                            unless it was released after all
 //	Info   txlock: revoke, retire, purge        done (a purge: of at least one row)
 //	Debug  txlock: acquire, release, renew, ... everything else, each operation once at its end: also what
 //	                                            was refused ([ErrHeld]) or failed with an error for the caller

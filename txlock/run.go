@@ -71,6 +71,9 @@ func (le *Lease) releaseAtEnd(ctx context.Context) error {
 		return lost
 	}
 	err := le.Release(within)
+	if err != nil {
+		le.forsake() // nobody is left to hold it
+	}
 	switch {
 	case lost != nil:
 		if errors.Is(err, ErrLost) {

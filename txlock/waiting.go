@@ -18,12 +18,18 @@ import (
 //
 // It waits on the client: it asks now and then, by a plain read in a transaction
 // that ends at once, and acquires without waiting when it has seen that the key is
-// free; so it holds up nobody. It sleeps for an eighth of the time that it has
+// free; so it holds up nobody, and waits in the
+// server for none but, of an expired lease that was kept alive, the transaction of a
+// heartbeat that is just extending it. It sleeps for an eighth of the time that it has
 // waited, from 10 ms up to the poll interval ([WithPollInterval], 1 s), at random
 // between half of that and all; and not beyond what the lease still has. A release
 // by the same Locker it notices at once. Waiters for one key in one Locker queue:
-// only the first of them asks, and they acquire in the order in which they came.
+// only the first of them asks, and they acquire in the order in which they came
+// (those with [Reclaim] have a queue of their own).
 // Between processes there is no order.
+//
+// In a pool whose connections are all in use, as in one of a single connection that
+// the caller's own transaction has, it waits for one until ctx ends.
 //
 // When ctx ends, the error matches ctx.Err() and, if the key was seen to be held,
 // [ErrHeld] with the last holder seen ([HeldError]). Otherwise it fails as
@@ -50,7 +56,7 @@ func (l *Locker) acquireOrWait(ctx context.Context, key string, a acquisition) (
 // await queues for key and asks until it is free.
 func (l *Locker) await(ctx context.Context, key string, a acquisition) (_ *Lease, attempts int, _ error) {
 	began := time.Now()
-	place := l.waiters.join(key)
+	place := l.waiters.join(turn{key, a.reclaim})
 	defer place.leave()
 	var last error
 	giveUp := func() error {
@@ -64,6 +70,8 @@ func (l *Locker) await(ctx context.Context, key string, a acquisition) (_ *Lease
 	case <-ctx.Done():
 		last = place.queue.lastHeld()
 		return nil, attempts, giveUp()
+	case <-l.keeper.ctx.Done():
+		return nil, attempts, closedError("acquire", key)
 	}
 	for {
 		attempts++
@@ -92,7 +100,7 @@ func (l *Locker) await(ctx context.Context, key string, a acquisition) (_ *Lease
 		default:
 			return nil, attempts, err
 		}
-		if !sleep(ctx, place.wake, l.pollDelay(time.Since(began), pause)) {
+		if !l.sleep(ctx, place.wake, l.pollDelay(time.Since(began), pause)) {
 			return nil, attempts, giveUp()
 		}
 	}
@@ -111,13 +119,15 @@ func (l *Locker) pollDelay(waited, remaining time.Duration) time.Duration {
 	return delay
 }
 
-// sleep reports false when ctx has ended.
-func sleep(ctx context.Context, wake <-chan struct{}, d time.Duration) bool {
+// sleep reports false when ctx has ended. It ends early when it is woken, or the
+// Locker closed.
+func (l *Locker) sleep(ctx context.Context, wake <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
+	case <-l.keeper.ctx.Done():
 	case <-wake:
 	case <-t.C:
 	}
@@ -161,15 +171,22 @@ func (l *Locker) acquireIfFree(ctx context.Context, key string, a acquisition) (
 	return lease, nil
 }
 
-// waiters has a queue for each key that goroutines of this Locker wait for.
+// turn is what the goroutines of one queue wait for: those that reclaim need not
+// wait for a lease that others wait for.
+type turn struct {
+	key     string
+	reclaim bool
+}
+
+// waiters has the queues of the goroutines of this Locker that wait.
 type waiters struct {
 	mu     sync.Mutex
-	queues map[string]*queue
+	queues map[turn]*queue
 }
 
 type queue struct {
 	waiters *waiters
-	key     string
+	turn    turn
 	places  []*place // the first one asks
 	held    *HeldError
 }
@@ -181,16 +198,16 @@ type place struct {
 	wake  chan struct{} // the key has been released here
 }
 
-func (w *waiters) join(key string) *place {
+func (w *waiters) join(t turn) *place {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.queues == nil {
-		w.queues = make(map[string]*queue)
+		w.queues = make(map[turn]*queue)
 	}
-	q := w.queues[key]
+	q := w.queues[t]
 	if q == nil {
-		q = &queue{waiters: w, key: key}
-		w.queues[key] = q
+		q = &queue{waiters: w, turn: t}
+		w.queues[t] = q
 	}
 	p := &place{queue: q, first: make(chan struct{}), wake: make(chan struct{}, 1)}
 	q.places = append(q.places, p)
@@ -215,7 +232,7 @@ func (p *place) leave() {
 		}
 	}
 	if len(q.places) == 0 {
-		delete(w.queues, q.key)
+		delete(w.queues, q.turn)
 	}
 }
 
@@ -223,10 +240,12 @@ func (p *place) leave() {
 func (w *waiters) released(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if q := w.queues[key]; q != nil {
-		select {
-		case q.places[0].wake <- struct{}{}:
-		default:
+	for _, reclaim := range []bool{false, true} {
+		if q := w.queues[turn{key, reclaim}]; q != nil {
+			select {
+			case q.places[0].wake <- struct{}{}:
+			default:
+			}
 		}
 	}
 }

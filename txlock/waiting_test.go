@@ -228,6 +228,112 @@ func TestAcquireLeavesTheQueue(t *testing.T) {
 	})
 }
 
+// Waiters in many processes, who have all seen a lease that is about to end, do not
+// ask all at once when it does, nor do they in between.
+func TestAcquireSpreadsItsAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const waiters, ttl = 50, 10 * time.Second
+		began := time.Now()
+		asked := make(map[time.Time]int)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), 2*ttl)
+		defer cancel()
+		for range waiters {
+			locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
+				if statement != "InspectLock" {
+					return reply{}, false
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if time.Since(began) > 0 { // all begin at once
+					asked[time.Now()]++
+				}
+				left := ttl - time.Since(began)
+				if left <= 0 {
+					left = ttl // another one was first
+				}
+				return reply{rows: heldRow(1, left)}, true
+			}))
+			wg.Go(func() { _, _ = locker.Acquire(ctx, "key") })
+		}
+		wg.Wait()
+		afterwards := 0
+		for at, n := range asked {
+			if n > 3 {
+				t.Errorf("%d of %d asked at once, after %v", n, waiters, at.Sub(began))
+			}
+			if late := at.Sub(began) - ttl; late >= 0 && late < 150*time.Millisecond {
+				afterwards += n
+			}
+		}
+		if afterwards < waiters/2 {
+			t.Errorf("only %d of %d asked soon after the lease's end", afterwards, waiters)
+		}
+	})
+}
+
+// One that may take the key over from its own owner does not queue behind those who
+// may not.
+func TestAcquireWithReclaimDoesNotQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
+			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock"
+		}), txlock.WithOwner("another"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _, _ = locker.Acquire(ctx, "key") }()
+		synctest.Wait()
+		began := time.Now()
+		if _, err := locker.Acquire(ctx, "key", txlock.Reclaim()); err != nil || time.Since(began) > 0 {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// Close and Revoke reach those who wait at once, whether they ask or queue.
+func TestAcquireIsWoken(t *testing.T) {
+	for name, c := range map[string]struct {
+		wake func(locker *txlock.Locker) error
+		want error
+	}{
+		"Close":  {func(locker *txlock.Locker) error { return locker.Close() }, txlock.ErrClosed},
+		"Revoke": {func(locker *txlock.Locker) error { return locker.Revoke(context.Background(), "key") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var free atomic.Bool
+				locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
+					free.CompareAndSwap(false, statement == "RevokeLock")
+					return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock" && !free.Load()
+				}), txlock.WithPollInterval(time.Hour))
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				results := make(chan error)
+				for range 2 {
+					go func() {
+						_, err := locker.Acquire(ctx, "key")
+						results <- err
+					}()
+				}
+				time.Sleep(30 * time.Minute)
+				woken := time.Now()
+				if err := c.wake(locker); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 {
+					if err := <-results; !errors.Is(err, c.want) {
+						t.Errorf("got %v", err)
+					}
+				}
+				if late := time.Since(woken); late > 0 {
+					t.Errorf("noticed after %v", late)
+				}
+			})
+		})
+	}
+}
+
 // What is not a matter of waiting is returned at once.
 func TestAcquireFails(t *testing.T) {
 	for name, c := range map[string]struct {
