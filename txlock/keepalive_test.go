@@ -114,6 +114,39 @@ func TestHeartbeatBesideALongFence(t *testing.T) {
 	})
 }
 
+// Of two leases whose rows are locked by their holder's fences, one whose extension
+// is locked by somebody's transaction does not cost the other one its own.
+func TestExtensionThatHasToWait(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx := l.Context()
+		b := newBeats()
+		locker := l.locker(l.db, txlock.WithObserver(b))
+		var leases []*txlock.Lease
+		for _, key := range []string{l.key, l.key + " 2"} {
+			lease, err := locker.TryAcquire(ctx, key, txlock.TTL(beatTTL), txlock.Kept())
+			l.must(err)
+			leases = append(leases, lease)
+		}
+		blocked, other := leases[0], leases[1]
+		l.must(blocked.InTx(ctx, func(ctx context.Context, _ *sql.Tx) error {
+			return other.InTx(ctx, func(ctx context.Context, _ *sql.Tx) error {
+				l.must(blocked.KeepAlive(ctx))
+				l.must(other.KeepAlive(ctx))
+				l.await(blocked, b, 2)
+				tx := l.begin()
+				_, err := tx.ExecContext(ctx, `SELECT * FROM helix_lock_extensions WHERE lease_id = ? FOR UPDATE`, -l.row().lease)
+				l.must(err)
+				<-blocked.Context().Done()
+				l.wants(context.Cause(blocked.Context()), txlock.ErrLost)
+				l.await(other, b, 3) // for longer than what was left
+				l.must(tx.Rollback())
+				return nil
+			})
+		}))
+		l.must(other.Release(ctx))
+	})
+}
+
 // A holder whose fenced transactions overlap all the time keeps its lease, though
 // its row is never free for a renewal.
 func TestHolderThatFencesAllTheTime(t *testing.T) {
