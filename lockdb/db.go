@@ -48,8 +48,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.ensureLocksStmt, err = db.PrepareContext(ctx, ensureLocks); err != nil {
 		return nil, fmt.Errorf("error preparing query EnsureLocks: %w", err)
 	}
-	if q.extendLeasesStmt, err = db.PrepareContext(ctx, extendLeases); err != nil {
-		return nil, fmt.Errorf("error preparing query ExtendLeases: %w", err)
+	if q.extendLeaseStmt, err = db.PrepareContext(ctx, extendLease); err != nil {
+		return nil, fmt.Errorf("error preparing query ExtendLease: %w", err)
 	}
 	if q.fenceLockStmt, err = db.PrepareContext(ctx, fenceLock); err != nil {
 		return nil, fmt.Errorf("error preparing query FenceLock: %w", err)
@@ -153,9 +153,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing ensureLocksStmt: %w", cerr)
 		}
 	}
-	if q.extendLeasesStmt != nil {
-		if cerr := q.extendLeasesStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing extendLeasesStmt: %w", cerr)
+	if q.extendLeaseStmt != nil {
+		if cerr := q.extendLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing extendLeaseStmt: %w", cerr)
 		}
 	}
 	if q.fenceLockStmt != nil {
@@ -300,7 +300,7 @@ type Queries struct {
 	deleteLocksStmt       *sql.Stmt
 	ensureLockStmt        *sql.Stmt
 	ensureLocksStmt       *sql.Stmt
-	extendLeasesStmt      *sql.Stmt
+	extendLeaseStmt       *sql.Stmt
 	fenceLockStmt         *sql.Stmt
 	inspectLockStmt       *sql.Stmt
 	listLocksStmt         *sql.Stmt
@@ -334,7 +334,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		deleteLocksStmt:       q.deleteLocksStmt,
 		ensureLockStmt:        q.ensureLockStmt,
 		ensureLocksStmt:       q.ensureLocksStmt,
-		extendLeasesStmt:      q.extendLeasesStmt,
+		extendLeaseStmt:       q.extendLeaseStmt,
 		fenceLockStmt:         q.fenceLockStmt,
 		inspectLockStmt:       q.inspectLockStmt,
 		listLocksStmt:         q.listLocksStmt,

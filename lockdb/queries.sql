@@ -81,7 +81,7 @@ ON DUPLICATE KEY UPDATE
 UPDATE helix_locks
 SET
     lease_id = IF(CAST(sqlc.arg(keep) AS SIGNED) = 1, -ABS(lease_id), lease_id),
-    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
 WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND ABS(lease_id) = CAST(sqlc.arg(lease_id) AS SIGNED) AND status = 1;
@@ -250,7 +250,7 @@ WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
 FOR UPDATE SKIP LOCKED
 ON DUPLICATE KEY UPDATE
     lease_id = IF(CAST(sqlc.arg(keep) AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
-    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    expires_at = GREATEST(helix_locks.expires_at, TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
     updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at));
 
@@ -281,30 +281,13 @@ LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
 WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
 LIMIT 1000;
 
--- name: ExtendLeases :exec
--- Extends up to a thousand leases whose rows are locked. Whoever extends must see
--- after it, by a plain read that is the first of its transaction, that they stand.
+-- name: ExtendLease :exec
+-- Extends a marked lease whose row is locked. Whoever extends must see after it, by
+-- a plain read that is the first of its transaction, that the lease stands.
 INSERT INTO helix_lock_extensions (lease_id, expires_at)
-SELECT
-    item.lease_id,
-    TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-FROM (
-    SELECT
-        n.i AS i,
-        CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-    FROM (SELECT COALESCE(CONVERT(UPPER(sqlc.arg(batch)) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-    STRAIGHT_JOIN (
-        SELECT 100 * h.d + 10 * t.d + o.d AS i
-        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-    ) AS n
-    WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-    ORDER BY n.i
-    LIMIT 1000
-) AS item
+VALUES (sqlc.arg(lease_id), TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
 ON DUPLICATE KEY UPDATE
-    expires_at = TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP());
+    expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(sqlc.arg(ttl_micros) AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()));
 
 -- name: MissingLocks :many
 -- Which of up to a thousand keys have no row, by their place in the list.

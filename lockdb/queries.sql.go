@@ -453,61 +453,27 @@ func (q *Queries) EnsureLocks(ctx context.Context, batch string) error {
 	return err
 }
 
-const extendLeases = `-- name: ExtendLeases :exec
+const extendLease = `-- name: ExtendLease :exec
 INSERT INTO helix_lock_extensions (lease_id, expires_at)
-SELECT
-    item.lease_id,
-    TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-FROM (
-    SELECT
-        n.i AS i,
-        CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-    FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-    STRAIGHT_JOIN (
-        SELECT 100 * h.d + 10 * t.d + o.d AS i
-        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-    ) AS n
-    WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-    ORDER BY n.i
-    LIMIT 1000
-) AS item
+VALUES (?, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
 ON DUPLICATE KEY UPDATE
-    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+    expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
 `
 
-type ExtendLeasesParams struct {
-	TtlMicros int64  `json:"ttl_micros"`
-	Batch     string `json:"batch"`
+type ExtendLeaseParams struct {
+	LeaseID   int64 `json:"lease_id"`
+	TtlMicros int64 `json:"ttl_micros"`
 }
 
-// Extends up to a thousand leases whose rows are locked. Whoever extends must see
-// after it, by a plain read that is the first of its transaction, that they stand.
+// Extends a marked lease whose row is locked. Whoever extends must see after it, by
+// a plain read that is the first of its transaction, that the lease stands.
 //
 //	INSERT INTO helix_lock_extensions (lease_id, expires_at)
-//	SELECT
-//	    item.lease_id,
-//	    TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-//	FROM (
-//	    SELECT
-//	        n.i AS i,
-//	        CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-//	    FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-//	    STRAIGHT_JOIN (
-//	        SELECT 100 * h.d + 10 * t.d + o.d AS i
-//	        FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-//	        JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-//	    ) AS n
-//	    WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-//	    ORDER BY n.i
-//	    LIMIT 1000
-//	) AS item
+//	VALUES (?, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
 //	ON DUPLICATE KEY UPDATE
-//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-func (q *Queries) ExtendLeases(ctx context.Context, arg ExtendLeasesParams) error {
-	_, err := q.exec(ctx, q.extendLeasesStmt, extendLeases, arg.TtlMicros, arg.Batch, arg.TtlMicros)
+//	    expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
+func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error {
+	_, err := q.exec(ctx, q.extendLeaseStmt, extendLease, arg.LeaseID, arg.TtlMicros, arg.TtlMicros)
 	return err
 }
 
@@ -1299,7 +1265,7 @@ WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
 FOR UPDATE SKIP LOCKED
 ON DUPLICATE KEY UPDATE
     lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
-    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    expires_at = GREATEST(helix_locks.expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
     updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at))
 `
@@ -1336,7 +1302,7 @@ type RenewLeasesParams struct {
 //	FOR UPDATE SKIP LOCKED
 //	ON DUPLICATE KEY UPDATE
 //	    lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
-//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    expires_at = GREATEST(helix_locks.expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
 //	    updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at))
 func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) (int64, error) {
@@ -1351,7 +1317,7 @@ const renewLock = `-- name: RenewLock :execrows
 UPDATE helix_locks
 SET
     lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(lease_id), lease_id),
-    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
     updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
         TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
 WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
@@ -1371,7 +1337,7 @@ type RenewLockParams struct {
 //	UPDATE helix_locks
 //	SET
 //	    lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(lease_id), lease_id),
-//	    expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
 //	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
 //	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
 //	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1

@@ -3,6 +3,7 @@ package txlock
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -89,7 +90,10 @@ func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.
 		}
 		return le.epoch, fn(context.WithValue(ctx, epochKey{}, le.epoch), tx)
 	})
-	if err == nil && !renewed.IsZero() {
+	switch {
+	case err != nil && !errors.Is(err, ErrCommitUnknown):
+		le.stillHeld() // what fn may have released is held again
+	case err == nil && !renewed.IsZero():
 		le.extend(renewed)
 	}
 	return err

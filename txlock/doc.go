@@ -91,8 +91,8 @@
 // A lease that is kept alive is marked as such in its row. A heartbeat renews up to a
 // thousand of them by one statement that skips rows which other transactions have
 // locked, so that it waits for nobody and nobody waits behind it. A skipped row is
-// mostly locked by the holder's own fences; then the heartbeat extends the lease in
-// helix_lock_extensions, in a transaction that afterwards looks, by its first plain
+// mostly locked by the holder's own fences; then a heartbeat of its own extends the
+// lease in helix_lock_extensions, in a transaction that afterwards looks, by its first plain
 // read, whether the lease still stands. Whoever finds a marked lease expired claims
 // its extension before taking it over, in the same transaction. The two write one row
 // of helix_lock_extensions: if the extension came first, the claim finds it; if the
@@ -168,9 +168,7 @@
 // hand makes the epochs of their keys begin again.
 //
 // In a transaction of the caller under REPEATABLE READ, a refused NoWait leaves a gap
-// lock: until it ends, fresh keys right behind the key wait for it. Sessions whose
-// default is SERIALIZABLE lock what they read: there a waiting Acquire may wait in the
-// server, and heartbeats for a rival's transaction.
+// lock: until it ends, fresh keys right behind the key wait for it.
 //
 // What commits the transaction ends lock and fence with it, without a word: DDL,
 // TRUNCATE, LOCK TABLES, START TRANSACTION, SET autocommit. ROLLBACK TO a savepoint

@@ -134,7 +134,7 @@ func (l *live) unmark() {
 func (l *live) extend(ctx context.Context, tx *sql.Tx, id int64) (bool, error) {
 	batch := lockdb.Batch([]lockdb.Entry{{Key: l.key, LeaseID: id}})
 	q := lockdb.New(tx)
-	if err := q.ExtendLeases(ctx, lockdb.ExtendLeasesParams{Batch: batch, TtlMicros: time.Hour.Microseconds()}); err != nil {
+	if err := q.ExtendLease(ctx, lockdb.ExtendLeaseParams{LeaseID: max(id, -id), TtlMicros: time.Hour.Microseconds()}); err != nil {
 		return false, err
 	}
 	rows, err := q.StandingLeases(ctx, batch)

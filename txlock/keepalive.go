@@ -14,6 +14,7 @@ type kept struct {
 	on      bool
 	failure error // why the last heartbeat failed
 	seen    observation
+	number  int         // of KeepAlives
 	stop    func() bool // stops waiting for the end of KeepAlive's context
 	// extended says that the lease may have a row in helix_lock_extensions.
 	extended bool
@@ -109,10 +110,10 @@ func (le *Lease) keep(ctx context.Context, due time.Time) error {
 		return err
 	}
 	le.kept.seen = seen
-	le.kept.next = due
+	le.kept.number++
 	le.kept.stop = context.AfterFunc(ctx, le.forsake)
 	le.mu.Unlock()
-	if err := le.locker.keeper.add(le); err != nil {
+	if err := le.locker.keeper.add(le, due); err != nil {
 		err = fmt.Errorf("txlock: keep %q alive: %w", le.key, err)
 		le.end(err)
 		return err
@@ -129,12 +130,20 @@ func (le *Lease) keep(ctx context.Context, due time.Time) error {
 // forsake stops the heartbeat and leaves the lease to run out.
 func (le *Lease) forsake() {
 	le.mu.Lock()
-	seen, on := le.kept.seen, le.kept.on
-	le.kept.on = false
+	seen, on, kept := le.kept.seen, le.kept.on, le.kept.number
 	le.mu.Unlock()
-	if on {
+	if !on {
+		return
+	}
+	le.locker.keeper.remove(le) // before another KeepAlive can add it
+	le.mu.Lock()
+	mine := le.kept.on && le.kept.number == kept // end was not first
+	if mine {
+		le.kept.on, le.kept.seen = false, observation{}
+	}
+	le.mu.Unlock()
+	if mine {
 		seen.end(Result{Epoch: le.epoch})
-		le.locker.keeper.remove(le)
 	}
 }
 

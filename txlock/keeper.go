@@ -27,13 +27,15 @@ type keeper struct {
 	ctx    context.Context // ends with the Locker
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	leases  map[*Lease]struct{}
-	running bool
-	closed  bool
-	wake    chan struct{} // something has changed
-	free    chan struct{} // has an element for each connection in use
-	wg      sync.WaitGroup
+	mu       sync.Mutex
+	leases   map[*Lease]struct{}
+	running  bool
+	closed   bool
+	planned  time.Time     // when run looks again
+	shortest time.Duration // of the TTLs
+	wake     chan struct{} // something has changed
+	free     chan struct{} // has an element for each connection in use
+	wg       sync.WaitGroup
 }
 
 func newKeeper(l *Locker) *keeper {
@@ -42,25 +44,30 @@ func newKeeper(l *Locker) *keeper {
 	return k
 }
 
-func (k *keeper) add(le *Lease) error {
+func (k *keeper) add(le *Lease, due time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		return ErrClosed
 	}
 	k.leases[le] = struct{}{}
+	le.kept.next = due
 	if !k.running {
 		k.running = true
 		k.wg.Go(k.run)
 	}
-	k.notify()
+	if due.Before(k.planned) {
+		k.notify()
+	}
 	return nil
 }
 
 func (k *keeper) remove(le *Lease) {
 	k.mu.Lock()
 	delete(k.leases, le)
-	k.notify()
+	if len(k.leases) == 0 {
+		k.notify()
+	}
 	k.mu.Unlock()
 	le.mu.Lock()
 	stop := le.kept.stop
@@ -127,8 +134,8 @@ func (k *keeper) run() {
 	}
 }
 
-// company are leases that are renewed together: all of one TTL, but for one whose
-// extension may have to wait, which then would all.
+// company are leases that are renewed together: all of one TTL, but for those whose
+// rows were found to be locked.
 type company struct {
 	ttl   time.Duration
 	alone *Lease
@@ -153,7 +160,9 @@ func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool
 	together := make(map[company][]*Lease)
 	due := make(map[company]bool)
 	next = now.Add(time.Hour)
+	k.shortest = MaxTTL
 	for le := range k.leases {
+		k.shortest = min(k.shortest, le.ttl)
 		if le.kept.beating {
 			continue
 		}
@@ -178,6 +187,7 @@ func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool
 		batches = append(batches, slices.Collect(slices.Chunk(leases, lockdb.MaxBatch))...)
 	}
 	slices.SortFunc(batches, func(a, b []*Lease) int { return cmp.Compare(a[0].ttl, b[0].ttl) })
+	k.planned = next
 	return batches, next, true
 }
 
@@ -199,7 +209,8 @@ func (k *keeper) done(batch []*Lease) {
 	k.notify()
 }
 
-// separate lets leases be renewed each for itself, or with the others again.
+// separate lets leases be renewed each for itself, since their extensions may have to
+// wait for somebody, or with the others again.
 func (k *keeper) separate(leases []*Lease, alone bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -217,123 +228,82 @@ func (k *keeper) plan(le *Lease, next time.Time) {
 
 // beat renews a batch of leases of one TTL, and learns which are lost.
 func (k *keeper) beat(ctx context.Context, batch []*Lease) {
-	l, ttl := k.locker, batch[0].ttl
-	now := time.Now()
-	var late time.Duration
-	for _, le := range batch {
-		late = max(late, now.Sub(le.kept.next))
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(ttl/4, beatPatience))
+	l := k.locker
+	late, patience := k.begin(batch)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	ctx, seen := l.observe(ctx, Operation{Name: OpHeartbeat, Keys: len(batch), TTL: ttl})
-	result := Result{Late: late, Attempts: 1}
-
-	unsure, err := k.renew(ctx, batch)
-	if err == nil && len(unsure) > 0 {
-		var standing map[*Lease]time.Time
-		if standing, err = k.standing(ctx, unsure, false); err == nil {
-			unsure, result.Lost = k.settle(unsure, standing)
-		}
-	}
-	if err == nil && len(unsure) > 0 && !l.multiWriter {
-		for _, le := range unsure {
-			le.mu.Lock()
-			le.kept.extended = true
-			le.mu.Unlock()
-		}
-		var standing map[*Lease]time.Time
-		if standing, err = k.standing(ctx, unsure, true); err == nil {
-			var lost int
-			unsure, lost = k.settle(unsure, standing)
-			result.Lost += lost
-		}
-		k.separate(unsure, err != nil)
-	}
-	if err == nil && len(unsure) > 0 { // on a multi-writer cluster
+	ctx, seen := l.observe(ctx, Operation{Name: OpHeartbeat, Keys: len(batch), TTL: batch[0].ttl})
+	unsure, lost, err := k.renew(ctx, batch)
+	retry := time.Now().Add(max(batch[0].ttl/12, time.Millisecond))
+	switch {
+	case err != nil, len(unsure) == 0:
+	case l.multiWriter:
 		err = fmt.Errorf("txlock: heartbeat: the row of %q is locked by another transaction, such as a fenced one of its own", unsure[0].key)
+	case len(batch) > 1:
+		k.separate(unsure, true) // and then at once
+		retry = time.Now()
+	default:
+		unsure, lost, err = k.extend(ctx, batch[0])
 	}
-	retry := time.Now().Add(max(ttl/12, time.Millisecond))
 	for _, le := range unsure {
 		le.mu.Lock()
 		le.kept.failure = err
 		le.mu.Unlock()
 		k.plan(le, retry)
 	}
-	result.Err = err
-	seen.end(result)
+	seen.end(Result{Err: err, Late: late, Lost: lost, Attempts: 1})
 }
 
-// renew renews those of a batch whose rows nobody has locked. It returns those of
-// which it is not known whether they were renewed.
-func (k *keeper) renew(ctx context.Context, batch []*Lease) (unsure []*Lease, err error) {
-	l := k.locker
+// begin returns by how much a batch is late, and for how long it may take.
+func (k *keeper) begin(batch []*Lease) (late, patience time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	for _, le := range batch {
+		late = max(late, now.Sub(le.kept.next))
+	}
+	// A batch that hangs must not keep shorter leases from a connection for too long.
+	return late, min(batch[0].ttl/4, max(k.shortest/4, time.Second), beatPatience)
+}
+
+// renew renews those of a batch whose rows nobody has locked. It returns those that
+// have not been renewed, as far as is known, and how many are lost.
+func (k *keeper) renew(ctx context.Context, batch []*Lease) (unsure []*Lease, lost int, err error) {
+	l, ttl := k.locker, batch[0].ttl
 	asked := time.Now()
 	var renewed int64
 	keep := int64(1)
 	if l.multiWriter {
 		keep = 0
 	}
-	err = l.run(ctx, job{op: "renew", key: batch[0].key}, func(tx *sql.Tx) (int64, error) {
+	err = k.transact(ctx, batch, nil, func(q *lockdb.Queries) (err error) {
 		asked = time.Now()
-		q, err := l.in(tx, "renew", batch[0].key)
-		if err != nil {
-			return 0, err
-		}
-		renewed, err = q.RenewLeases(ctx, lockdb.RenewLeasesParams{Batch: entries(batch), TtlMicros: batch[0].ttl.Microseconds(), Keep: keep})
-		if err != nil {
-			return 0, l.failed(tx, "renew", batch[0].key, err)
-		}
-		return 0, nil
+		renewed, err = q.RenewLeases(ctx, lockdb.RenewLeasesParams{Batch: entries(batch), TtlMicros: ttl.Microseconds(), Keep: keep})
+		return err
 	})
-	if err != nil || renewed != 2*int64(len(batch)) { // it counts an updated row twice
-		return batch, err
+	switch {
+	case err != nil:
+		return batch, 0, err
+	case renewed == 2*int64(len(batch)): // it counts an updated row twice
+		for _, le := range batch {
+			le.stillHeld()
+			k.renewed(le, asked)
+		}
+		k.separate(batch, false)
+		return nil, 0, nil
+	case len(batch) == 1 && !l.multiWriter:
+		return batch, 0, nil // extend looks whether it stands
 	}
-	k.separate(batch, false)
-	for _, le := range batch {
-		le.stillHeld()
-		le.extend(asked)
-		k.plan(le, asked.Add(le.beat()))
-	}
-	return nil, nil
-}
-
-// standing returns which of the leases stand, and from when on their TTL surely
-// lasts; with extend it extends them first, since their rows are locked.
-func (k *keeper) standing(ctx context.Context, leases []*Lease, extend bool) (map[*Lease]time.Time, error) {
-	l, ttl := k.locker, leases[0].ttl
 	var from map[*Lease]time.Time
-	err := l.run(ctx, job{op: "renew", key: leases[0].key}, func(tx *sql.Tx) (int64, error) {
-		from = make(map[*Lease]time.Time, len(leases))
-		q, err := l.in(tx, "renew", leases[0].key)
-		if err != nil {
-			return 0, err
-		}
-		asked := time.Now()
-		if extend {
-			if err := q.ExtendLeases(ctx, lockdb.ExtendLeasesParams{Batch: entries(leases), TtlMicros: ttl.Microseconds()}); err != nil {
-				return 0, l.failed(tx, "renew", leases[0].key, err)
-			}
-		}
-		// The first plain read of this transaction: it sees whoever has taken a lease
-		// over, since nobody can between the extension and COMMIT.
-		rows, err := q.StandingLeases(ctx, entries(leases))
-		if err != nil {
-			return 0, l.failed(tx, "renew", leases[0].key, err)
-		}
-		for _, row := range rows {
-			left := time.Duration(row.RemainingMicros) * time.Microsecond
-			from[leases[row.I]] = asked.Add(min(left-ttl, 0))
-		}
-		return 0, nil
+	err = k.transact(ctx, batch, plainReads, func(q *lockdb.Queries) (err error) {
+		from, err = standing(ctx, q, batch)
+		return err
 	})
-	return from, err
-}
-
-// settle ends the leases that do not stand, and moves the deadline of those that
-// do and last for long enough. It returns the others.
-func (k *keeper) settle(leases []*Lease, standing map[*Lease]time.Time) (unsure []*Lease, lost int) {
-	for _, le := range leases {
-		from, stands := standing[le]
+	if err != nil {
+		return batch, 0, err
+	}
+	for _, le := range batch {
+		from, stands := from[le]
 		switch {
 		case !stands:
 			le.learn(le.lost())
@@ -341,11 +311,83 @@ func (k *keeper) settle(leases []*Lease, standing map[*Lease]time.Time) (unsure 
 		case time.Since(from) > le.beat()/2:
 			unsure = append(unsure, le)
 		default:
-			le.extend(from)
-			k.plan(le, from.Add(le.beat()))
+			k.renewed(le, from)
 		}
 	}
-	return unsure, lost
+	return unsure, lost, nil
+}
+
+// extend extends a lease whose row another transaction has locked, most likely one
+// that it fences.
+func (k *keeper) extend(ctx context.Context, le *Lease) (unsure []*Lease, lost int, err error) {
+	le.mu.Lock()
+	le.kept.extended = true
+	le.mu.Unlock()
+	one := []*Lease{le}
+	asked := time.Now()
+	stands := false
+	err = k.transact(ctx, one, plainReads, func(q *lockdb.Queries) error {
+		asked = time.Now()
+		if err := q.ExtendLease(ctx, lockdb.ExtendLeaseParams{LeaseID: le.id, TtlMicros: le.ttl.Microseconds()}); err != nil {
+			return err
+		}
+		// The first plain read of this transaction: it sees whoever has taken the lease
+		// over, since nobody can between the extension and COMMIT.
+		from, err := standing(ctx, q, one)
+		_, stands = from[le]
+		return err
+	})
+	switch {
+	case err != nil:
+		return one, 0, err
+	case !stands:
+		le.learn(le.lost())
+		return nil, 1, nil
+	}
+	k.renewed(le, asked)
+	return nil, 0, nil
+}
+
+// plainReads are transactions in which reads lock nothing, also in sessions whose
+// default is SERIALIZABLE.
+var plainReads = &sql.TxOptions{Isolation: sql.LevelRepeatableRead}
+
+// transact runs body in a transaction of its own.
+func (k *keeper) transact(ctx context.Context, batch []*Lease, o *sql.TxOptions, body func(q *lockdb.Queries) error) error {
+	l, key := k.locker, batch[0].key
+	return l.run(ctx, job{op: "renew", key: key, txOptions: o}, func(tx *sql.Tx) (int64, error) {
+		q, err := l.in(tx, "renew", key)
+		if err != nil {
+			return 0, err
+		}
+		if err := body(q); err != nil {
+			return 0, l.failed(tx, "renew", key, err)
+		}
+		return 0, nil
+	})
+}
+
+// standing returns which of the leases stand, and from when on, at the latest, the
+// TTL counts that they have left.
+func standing(ctx context.Context, q *lockdb.Queries, leases []*Lease) (map[*Lease]time.Time, error) {
+	asked := time.Now()
+	rows, err := q.StandingLeases(ctx, entries(leases))
+	if err != nil {
+		return nil, err
+	}
+	from := make(map[*Lease]time.Time, len(rows))
+	for _, row := range rows {
+		le := leases[row.I]
+		left := time.Duration(row.RemainingMicros) * time.Microsecond
+		from[le] = asked.Add(min(left-le.ttl, 0))
+	}
+	return from, nil
+}
+
+// renewed notes that a lease lasts for its TTL from that instant on.
+func (k *keeper) renewed(le *Lease, from time.Time) {
+	le.extend(from)
+	k.plan(le, from.Add(le.beat()))
 }
 
 func entries(leases []*Lease) string {

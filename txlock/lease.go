@@ -289,7 +289,11 @@ func (le *Lease) Release(ctx context.Context) (err error) {
 		if err := le.release(ctx, tx); err != nil {
 			return err
 		}
-		return le.deleteExtension(ctx, tx)
+		if err := le.deleteExtension(ctx, tx); err != nil {
+			return err
+		}
+		le.mayBeReleased() // a heartbeat may see it before COMMIT is answered
+		return nil
 	})
 	switch {
 	case err == nil:
@@ -298,6 +302,8 @@ func (le *Lease) Release(ctx context.Context) (err error) {
 	case errors.Is(err, ErrCommitUnknown):
 		le.mayBeReleased()
 		le.end(&LostError{Key: le.key, Owner: le.Owner(), Epoch: le.epoch, Err: err})
+	case !errors.Is(err, ErrLost):
+		le.stillHeld()
 	default:
 		le.learn(err)
 	}

@@ -160,8 +160,9 @@ func Reclaim() AcquireOption {
 	return func(a *acquisition) { a.reclaim = true }
 }
 
-// Kept says that the lease will be kept alive: [Lease.KeepAlive] need then not mark
-// it first, and sends nothing itself. [Locker.Run] does so by itself. After its
+// Kept says that the lease will be kept alive: [Lease.KeepAlive], to be called once
+// the transaction that acquired it has committed, need then not mark it first, and
+// sends nothing itself. [Locker.Run] does so by itself. After its
 // expiry, whoever takes such a lease over needs two more statements.
 func Kept() AcquireOption {
 	return func(a *acquisition) { a.kept = true }

@@ -75,6 +75,8 @@ func (le *Lease) releaseAtEnd(ctx context.Context) error {
 		le.forsake() // nobody is left to hold it
 	}
 	switch {
+	case errors.Is(err, ErrLost) && context.Cause(le.Context()) == context.Canceled: //nolint:errorlint // itself
+		return nil // fn released it in a transaction of its own
 	case lost != nil:
 		if errors.Is(err, ErrLost) {
 			err = nil // says the same

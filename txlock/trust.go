@@ -32,10 +32,10 @@ type trust struct {
 // that is paused, which finds it canceled when it goes on.
 //
 // A lease whose transaction was rolled back never was; its context ends with its
-// deadline.
+// deadline. After a [Lease.ReleaseTx] in a transaction of the caller's own that was
+// rolled back, and until the next renewal, a loss is taken for that release.
 func (le *Lease) Context() context.Context {
 	le.mu.Lock()
-	defer le.mu.Unlock()
 	if le.trust.ctx == nil {
 		le.trust.ctx, le.trust.cancel = context.WithCancelCause(le.values)
 		if le.trust.over {
@@ -44,7 +44,12 @@ func (le *Lease) Context() context.Context {
 			le.trust.timer = time.AfterFunc(time.Until(le.deadline), le.distrust)
 		}
 	}
-	return le.trust.ctx
+	ctx, late := le.trust.ctx, !le.trust.over && time.Until(le.deadline) <= 0
+	le.mu.Unlock()
+	if late {
+		le.distrust()
+	}
+	return ctx
 }
 
 // distrust ends the trust if the deadline has passed.

@@ -35,8 +35,9 @@ import (
 // [ErrHeld] with the last holder seen ([HeldError]). Otherwise it fails as
 // TryAcquire does, but never with [ErrBusy].
 //
-// Each question is BEGIN, a statement and ROLLBACK; acquiring is BEGIN, two
-// statements and COMMIT, and some more for a key that was never locked before.
+// Each question is SET TRANSACTION, BEGIN, a statement and ROLLBACK; acquiring is
+// SET TRANSACTION, BEGIN, two statements and COMMIT, and some more for a key that was
+// never locked before.
 func (l *Locker) Acquire(ctx context.Context, key string, opts ...AcquireOption) (*Lease, error) {
 	a, err := l.leaseOptions(key, opts)
 	if err != nil {
@@ -140,7 +141,7 @@ var errFresh = errors.New("txlock: key has no row yet")
 // acquireIfFree looks at the key without locking anything, and acquires it if it
 // looks free.
 func (l *Locker) acquireIfFree(ctx context.Context, key string, a acquisition) (lease *Lease, err error) {
-	err = l.run(ctx, job{op: "acquire", key: key}, func(tx *sql.Tx) (int64, error) {
+	err = l.run(ctx, job{op: "acquire", key: key, txOptions: plainReads}, func(tx *sql.Tx) (int64, error) {
 		q, err := l.in(tx, "acquire", key)
 		if err != nil {
 			return 0, err
