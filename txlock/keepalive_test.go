@@ -137,8 +137,7 @@ func TestExtensionThatHasToWait(t *testing.T) {
 					l.await(blocked, b, 1)
 				}
 				tx := l.begin()
-				_, err := tx.ExecContext(ctx, `SELECT * FROM helix_lock_extensions WHERE lease_id = ? FOR UPDATE`, -l.row().lease)
-				l.must(err)
+				l.text(tx, `SELECT lease_id FROM helix_lock_extensions WHERE lease_id = ? FOR UPDATE`, -l.row().lease)
 				<-blocked.Context().Done()
 				l.wants(context.Cause(blocked.Context()), txlock.ErrLost)
 				l.await(other, b, 3) // for longer than what was left
