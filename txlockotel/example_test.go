@@ -33,6 +33,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
+	defer func() { _ = db.Close() }()
 	txlocktest.ExpectDo(mock, "report:daily", txlocktest.Granted(41), nil)
 
 	locker, err := txlock.New(db, txlock.WithObserver(observer))

@@ -2,6 +2,8 @@ module github.com/gox-helix/gox-helix/txlockotel
 
 go 1.26.0
 
+// For work in this repository. A release of this module requires a released
+// version of the one above.
 replace github.com/gox-helix/gox-helix => ../
 
 require (
@@ -12,6 +14,7 @@ require (
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
+	go.uber.org/goleak v1.3.0
 )
 
 require (

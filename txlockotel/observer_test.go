@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
 
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 	"github.com/gox-helix/gox-helix/txlock"
@@ -28,7 +29,7 @@ import (
 	"github.com/gox-helix/gox-helix/txlockotel"
 )
 
-func TestMain(m *testing.M) { servertest.Main(m) }
+func TestMain(m *testing.M) { servertest.Main(m, func() error { return goleak.Find() }) }
 
 // telemetry is what an Observer has made.
 type telemetry struct {
@@ -432,7 +433,7 @@ func TestRun(t *testing.T) {
 			return lease.InTx(ctx, nothing)
 		}))
 		parent.End()
-		if got, want := tm.tree(parent.SpanContext().SpanID()), "txlock.run(acquire helix_locks, release helix_locks, renew helix_locks, txlock.hold, txlock.in_tx(verify helix_locks), work)"; got != want {
+		if got, want := tm.tree(parent.SpanContext().SpanID()), "txlock.run(acquire helix_locks, release helix_locks, txlock.hold, txlock.in_tx(verify helix_locks), work)"; got != want {
 			t.Errorf("spans\n%s\nwant\n%s", got, want)
 		}
 		run, hold, release := tm.span("txlock.run"), tm.span("txlock.hold"), tm.span("release helix_locks")

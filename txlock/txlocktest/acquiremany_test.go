@@ -14,6 +14,7 @@ import (
 // Leases of two keys at once, in a transaction that the code under test begins.
 func ExampleExpectAcquireManyTx() {
 	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	mock.ExpectBegin()
 	txlocktest.ExpectAcquireManyTx(mock, []string{"account:7", "account:8"}, txlocktest.Granted(3))

@@ -37,7 +37,8 @@ func mocked() (*sql.DB, sqlmock.Sqlmock, *txlock.Locker) {
 // A business transaction under Do, tested without a database and without a line
 // of the library's SQL.
 func ExampleExpectDo() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	txlocktest.ExpectDo(mock, "account:7", txlocktest.Granted(1), func() {
 		mock.ExpectExec("UPDATE accounts").WithArgs(500, "7").WillReturnResult(sqlmock.NewResult(0, 1))
@@ -53,7 +54,8 @@ func ExampleExpectDo() {
 // The server chooses the transaction as the victim of a deadlock, and the library
 // runs it again.
 func ExampleAborted() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	txlocktest.ExpectDo(mock, "account:7", txlocktest.Aborted(), nil)
 	txlocktest.ExpectDo(mock, "account:7", txlocktest.Granted(1), func() {
@@ -70,7 +72,8 @@ func ExampleAborted() {
 // The connection goes while COMMIT is under way: whether it took effect is not
 // known, and the library does not guess.
 func ExampleConnectionGone() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	mock.ExpectBegin()
 	txlocktest.ExpectLockTx(mock, "account:7", txlocktest.Granted(1))
@@ -88,6 +91,7 @@ func ExampleConnectionGone() {
 // A lock in a transaction that the code under test begins itself.
 func ExampleExpectLockTx() {
 	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	mock.ExpectBegin()
 	txlocktest.ExpectLockTx(mock, "report:daily", txlocktest.Held(3*time.Second))
@@ -115,7 +119,8 @@ func ExampleExpectLockTx() {
 // A worker whose lease was taken over while it was paused: its late write does
 // not happen.
 func ExampleExpectInTx() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	txlocktest.ExpectTryAcquire(mock, "chunk:17", txlocktest.Granted(41))
 	txlocktest.ExpectInTx(mock, "chunk:17", txlocktest.Lost(), nil)

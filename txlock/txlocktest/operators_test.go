@@ -13,7 +13,8 @@ import (
 
 // A program that revokes what is held for too long, tested without a database.
 func ExampleExpectRevoke() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	txlocktest.ExpectInspect(mock, "report:daily", txlocktest.Found(txlock.Info{
 		Owner:         "worker-9",
@@ -43,7 +44,8 @@ func ExampleExpectRevoke() {
 
 // A nightly job that retires what has expired, and purges.
 func ExampleExpectPurge() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	expired := txlock.ListOptions{Prefix: "job:", Expired: true}
 	txlocktest.ExpectList(mock, expired, txlocktest.Listed(txlock.Info{Key: "job:1", Status: txlock.StatusActive}))

@@ -14,7 +14,8 @@ import (
 
 // A worker waits for a key that another holds, and then gets it.
 func ExampleExpectAcquire() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	txlocktest.ExpectAcquire(mock, "report:daily", txlocktest.Held(3*time.Second)) // asks again before that is over
 	txlocktest.ExpectAcquire(mock, "report:daily", txlocktest.Granted(8))
@@ -33,7 +34,8 @@ func ExampleExpectAcquire() {
 
 // A job under a lease.
 func ExampleExpectRun() {
-	_, mock, locker := mocked()
+	db, mock, locker := mocked()
+	defer func() { _ = db.Close() }()
 
 	txlocktest.ExpectRun(mock, "report:daily", txlocktest.Granted(8), func() {
 		txlocktest.ExpectInTx(mock, "report:daily", txlocktest.OK(), nil)
