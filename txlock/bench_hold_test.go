@@ -74,43 +74,42 @@ func handover(b *testing.B, s *servertest.Instance, waiting int, hold time.Durat
 			}
 		})
 	}
-	for range waiting + 1 {
-		if event := <-events; event != "ready" {
+	released, acquired := make(map[int64]int64), make(map[int64]int64) // by epoch: they come through different pipes
+	var times []float64
+	ready := 0
+	note := func(event string) (handedOver bool) {
+		fields := strings.Fields(event)
+		if event == "ready" {
+			ready++
+			return false
+		}
+		if len(fields) != 3 {
+			b.Fatal(event) // a child's end
+		}
+		epoch, err := strconv.ParseInt(fields[1], 10, 64)
+		nanos, err2 := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil || err2 != nil {
 			b.Fatal(event)
 		}
-	}
-
-	released, acquired := make(map[string]int64), make(map[string]int64) // by epoch: they come through different pipes
-	var times []float64
-	next := func() {
-		for {
-			event := <-events
-			fields := strings.Fields(event)
-			if len(fields) != 3 {
-				b.Fatal(event) // a child's end
-			}
-			nanos, err := strconv.ParseInt(fields[2], 10, 64)
-			if err != nil {
-				b.Fatal(event)
-			}
-			by := acquired
-			if fields[0] == "released" {
-				by = released
-			}
-			by[fields[1]] = nanos
-			epoch, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
-				b.Fatal(event)
-			}
-			if fields[0] == "released" {
-				epoch++
-			}
-			from, to := released[strconv.FormatInt(epoch-1, 10)], acquired[strconv.FormatInt(epoch, 10)]
-			if from != 0 && to != 0 {
-				times = append(times, float64(to-from)/1e6)
-				return
-			}
+		if fields[0] == "released" {
+			released[epoch] = nanos
+			epoch++
+		} else {
+			acquired[epoch] = nanos
 		}
+		from, to := released[epoch-1], acquired[epoch]
+		if from == 0 || to == 0 {
+			return false
+		}
+		times = append(times, float64(to-from)/1e6)
+		return true
+	}
+	next := func() {
+		for !note(<-events) {
+		}
+	}
+	for ready <= waiting {
+		note(<-events)
 	}
 	for range 2 { // all wait by now
 		next()
