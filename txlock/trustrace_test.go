@@ -263,8 +263,8 @@ func (l *live) openSerializable() *sql.DB {
 	return l.open(variable, "'SERIALIZABLE'")
 }
 
-// A heartbeat does not wait for a rival who waits for the holder's fence, nor does a
-// waiting Acquire wait in the server, in sessions whose reads lock.
+// In a session whose reads lock, a heartbeat does not wait for a rival who waits for
+// the holder's fence.
 func TestHeartbeatInASerializableSession(t *testing.T) {
 	onServers(t, func(l *live) {
 		ctx := l.Context()
@@ -288,31 +288,6 @@ func TestHeartbeatInASerializableSession(t *testing.T) {
 		}))
 		l.stands(lease)
 		l.must(lease.Release(ctx))
-	})
-}
-
-func TestAcquireInASerializableSession(t *testing.T) {
-	onServers(t, func(l *live) {
-		ctx := l.Context()
-		l.must(l.try(l.Locker).Release(ctx))
-		tx := l.begin()
-		l.must(l.LockTx(ctx, tx, l.key))
-		db := l.openSerializable()
-		db.SetMaxOpenConns(1) // one that waited in the server would have it
-		waiter := l.locker(db)
-		got := make(chan error, 1)
-		go func() {
-			lease, err := waiter.Acquire(ctx, l.key)
-			if err == nil {
-				err = lease.Release(ctx)
-			}
-			got <- err
-		}()
-		for range 50 {
-			l.must(db.PingContext(ctx))
-		}
-		l.must(tx.Commit())
-		l.must(<-got)
 	})
 }
 

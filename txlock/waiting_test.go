@@ -414,18 +414,26 @@ func TestAcquire(t *testing.T) {
 }
 
 // While another transaction has the row locked, be it one that is about to insert
-// it, no transaction of the waiter waits in the server.
+// it, no transaction of the waiter waits in the server: also where sessions lock what
+// they read.
 func TestAcquireDoesNotWaitInTheServer(t *testing.T) {
-	for name, fresh := range map[string]bool{"fresh key": true, "known key": false} {
+	for name, c := range map[string]struct{ fresh, serializable bool }{
+		"fresh key":               {fresh: true},
+		"known key":               {},
+		"known key, SERIALIZABLE": {serializable: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {
 				ctx := l.Context()
-				if !fresh {
+				if !c.fresh {
 					l.must(l.try(l.Locker).Release(ctx))
 				}
 				tx := l.begin()
 				l.must(l.LockTx(ctx, tx, l.key))
 				db := l.server.Open(l.T)
+				if c.serializable {
+					db = l.openSerializable()
+				}
 				db.SetMaxOpenConns(1) // one that waited in the server would have it
 				waiter := l.locker(db)
 				got := make(chan error, 1)
