@@ -185,6 +185,7 @@ func TestLossAfterAReleaseThatWasRolledBack(t *testing.T) {
 			<-ctx.Done()
 			return nil
 		})
+		synctest.Wait() // the observer is told by the heartbeat
 		if !errors.Is(err, txlock.ErrLost) || losses.Load() != 1 {
 			t.Errorf("got %v, %d losses observed", err, losses.Load())
 		}
