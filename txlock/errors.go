@@ -99,7 +99,7 @@ func (e *LostError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("txlock: lease %d of key %q by %q may be lost: stop its work, acquire anew: %v", e.Epoch, e.Key, e.Owner, e.Err)
 	}
-	return fmt.Sprintf("txlock: lease %d of key %q by %q is lost (released, taken over or revoked): stop its work, roll back, acquire anew", e.Epoch, e.Key, e.Owner)
+	return fmt.Sprintf("txlock: lease %d of key %q by %q is lost (released, taken over, revoked, or its own transaction was rolled back): stop its work, roll back, acquire anew", e.Epoch, e.Key, e.Owner)
 }
 
 // Is matches [ErrLost].

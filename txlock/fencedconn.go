@@ -84,7 +84,7 @@ func (c *fencedConn) admit(s sqlStatement, query bool) (alone bool, err error) {
 	case c.connector.refuseBareWrites:
 		return false, c.refused(s, "is not in a transaction, and RefuseBareWrites was asked for: run it in a transaction, or send it through the base database")
 	case query:
-		return false, c.refused(s, "outside of a transaction cannot return rows: run it in a transaction, or send it through the base database")
+		return false, c.refused(s, "outside of a transaction cannot be fenced, since it returns rows: run it in a transaction, or send it through the base database")
 	}
 	return true, nil
 }

@@ -3,6 +3,7 @@ package txlock
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -140,12 +141,15 @@ func (le *Lease) forsake() {
 	mine := le.kept.on && le.kept.number == kept // end was not first
 	if mine {
 		le.kept.on, le.kept.seen = false, observation{}
+		le.kept.failure = errForsaken
 	}
 	le.mu.Unlock()
 	if mine {
 		seen.end(Result{Epoch: le.epoch})
 	}
 }
+
+var errForsaken = errors.New("its heartbeat had ended, with the context given to KeepAlive or after a failed release, and nothing else renewed it in time")
 
 // beat is the time between heartbeats.
 func (le *Lease) beat() time.Duration { return le.ttl / 3 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -172,6 +173,9 @@ func TestKeepAliveUntilItsContextEnds(t *testing.T) {
 		}
 		<-lease.Context().Done()
 		wantCause(t, lease.Context(), txlock.ErrLost)
+		if cause := context.Cause(lease.Context()).Error(); !strings.Contains(cause, "its heartbeat had ended") {
+			t.Error(cause)
+		}
 		if n := len(db.times("RenewLeases")); n != 2 {
 			t.Errorf("%d heartbeats, want 2", n)
 		}

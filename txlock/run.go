@@ -24,7 +24,8 @@ const releasePatience = 10 * time.Second
 // returned, with [ErrLost] if the lease was or may have been lost before the
 // release, whatever fn returned, and with what the release said: if that could not
 // be done within ten seconds, the lease runs out by itself. Each of these that
-// happened can be found with errors.Is.
+// happened can be found with errors.Is: ask for ErrLost before context.Canceled, which
+// fn may have returned because of the loss.
 //
 // It takes the statements of an Acquire and a [Lease.Release], and the heartbeat's.
 func (l *Locker) Run(ctx context.Context, key string, fn func(ctx context.Context, lease *Lease) error, opts ...AcquireOption) (err error) {

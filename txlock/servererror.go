@@ -33,6 +33,7 @@ func IsRetryable(err error) bool {
 const (
 	erCheckRead            = 1020 // MariaDB, innodb_snapshot_isolation: the row changed since the snapshot
 	erNoDatabase           = 1046
+	erBadDatabase          = 1049
 	erShutdown             = 1053
 	erBadField             = 1054
 	erTableAccessDenied    = 1142
@@ -134,6 +135,7 @@ var hints = map[uint16]string{
 	erBinlogUnsafe:        "the server logs statements, which does not go with READ COMMITTED: set binlog_format to ROW or MIXED",
 	erSafeUpdates:         "sql_safe_updates is on, which on MariaDB forbids statements for many keys: leave it out of the DSN",
 	erNoDatabase:          "name the database in the DSN",
+	erBadDatabase:         "name a database that is there in the DSN, and create its tables",
 	erTableAccessDenied:   privileges,
 	erColumnAccessDenied:  privileges,
 }
@@ -149,6 +151,9 @@ func prepareError(err error) error {
 	var e *mysql.MySQLError
 	if errors.As(err, &e) && (e.Number == erNoSuchTable || e.Number == erBadField) {
 		return fmt.Errorf("txlock: prepare: %w: %s: %w", ErrNotMigrated, migrateHint, err)
+	}
+	if e != nil && hints[e.Number] != "" {
+		return fmt.Errorf("txlock: prepare: %s: %w", hints[e.Number], err)
 	}
 	return fmt.Errorf("txlock: prepare: %w", err)
 }

@@ -31,9 +31,9 @@ import (
 // In a pool whose connections are all in use, as in one of a single connection that
 // the caller's own transaction has, it waits for one until ctx ends.
 //
-// When ctx ends, the error matches ctx.Err() and, if the key was seen to be held,
-// [ErrHeld] with the last holder seen ([HeldError]). Otherwise it fails as
-// TryAcquire does, but never with [ErrBusy].
+// When ctx ends, the error matches ctx.Err() and what was seen last: [ErrHeld], with
+// the holder ([HeldError]), or [ErrBusy] where another transaction had the row locked. Otherwise it fails as
+// TryAcquire does.
 //
 // Each question is SET TRANSACTION, BEGIN, a statement and ROLLBACK; acquiring is
 // SET TRANSACTION, BEGIN, two statements and COMMIT, and some more for a key that was
@@ -94,6 +94,7 @@ func (l *Locker) await(ctx context.Context, key string, a acquisition) (_ *Lease
 			place.queue.setHeld(held)
 			pause = held.RetryAfter
 		case errors.Is(err, ErrBusy): // somebody is at it
+			last = err
 		case errors.Is(err, ErrCommitUnknown):
 			return nil, attempts, err
 		case ctx.Err() != nil:

@@ -334,6 +334,20 @@ func TestAcquireIsWoken(t *testing.T) {
 	}
 }
 
+// A waiter who gives up says so where another transaction had the row locked.
+func TestAcquireGivesUpBehindATransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
+			return reply{}, statement == "AcquireLockNoWait" // skips the row
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := locker.Acquire(ctx, "key"); !errors.Is(err, txlock.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // What is not a matter of waiting is returned at once.
 func TestAcquireFails(t *testing.T) {
 	for name, c := range map[string]struct {

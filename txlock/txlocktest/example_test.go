@@ -138,6 +138,6 @@ func ExampleExpectInTx() {
 	fmt.Println(err)
 	fmt.Println(mock.ExpectationsWereMet())
 	// Output:
-	// txlock: lease 41 of key "chunk:17" by "worker-1" is lost (released, taken over or revoked): stop its work, roll back, acquire anew
+	// txlock: lease 41 of key "chunk:17" by "worker-1" is lost (released, taken over, revoked, or its own transaction was rolled back): stop its work, roll back, acquire anew
 	// <nil>
 }

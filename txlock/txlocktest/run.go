@@ -13,7 +13,10 @@ func ExpectKeepAlive(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 // ExpectRun expects Locker.Run of key: what [ExpectAcquire] does, or with [NoWait]
 // what [ExpectTryAcquire] does, and if the key is granted, what body expects (nil for
 // nothing), and the release. For a job
-// whose lease is lost, or is not released, write out what ExpectRun is short for:
+// whose lease is lost, or is not released, write out what ExpectRun is short for (with
+// NoWait, [ExpectTryAcquire] in place of [ExpectAcquire]). A job that learns of the
+// loss in InTx is followed by no release: its last expectation is [ExpectInTx] with
+// [Lost].
 //
 //	txlocktest.ExpectAcquire(mock, key, txlocktest.Granted(1))
 //	txlocktest.ExpectRelease(mock, key, txlocktest.Lost())
