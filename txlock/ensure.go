@@ -31,7 +31,7 @@ func (l *Locker) ensure(ctx context.Context, op, key string) error {
 		if err != nil || !missing {
 			return err
 		}
-		return l.write(ctx, op, key, func(q *lockdb.Queries) error {
+		return l.transact(ctx, job{op: op, key: key}, func(q *lockdb.Queries) error {
 			return q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)})
 		})
 	})
@@ -54,7 +54,7 @@ func (l *Locker) ensureMany(ctx context.Context, op string, leases []*Lease) err
 			fresh[i] = leases[place]
 		}
 		key = fresh[0].key
-		return l.write(ctx, op, key, func(q *lockdb.Queries) error {
+		return l.transact(ctx, job{op: op, key: key}, func(q *lockdb.Queries) error {
 			return q.EnsureLocks(ctx, entries(fresh))
 		})
 	})
@@ -105,20 +105,6 @@ func ensuring(ctx context.Context, key string, work func(ctx context.Context) er
 		return &BusyError{Key: key, Err: fmt.Errorf("its row could not be made within %v, for want of a free connection or because of another transaction (%w): %s", ensurePatience, errNoWait, err.Error())}
 	}
 	return err
-}
-
-// write runs one writing statement in a transaction of its own.
-func (l *Locker) write(ctx context.Context, op, key string, work func(q *lockdb.Queries) error) error {
-	return l.run(ctx, job{op: op, key: key}, func(tx *sql.Tx) (int64, error) {
-		q, err := l.in(tx, op, key)
-		if err != nil {
-			return 0, err
-		}
-		if err := work(q); err != nil {
-			return 0, l.failed(tx, op, key, err)
-		}
-		return 0, nil
-	})
 }
 
 // read runs a plain read in a transaction of its own, since in a session without

@@ -352,19 +352,9 @@ func (k *keeper) extend(ctx context.Context, le *Lease) (unsure []*Lease, lost i
 // default is SERIALIZABLE.
 var plainReads = &sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 
-// transact runs body in a transaction of its own.
+// transact runs body, about leases of a batch, in a transaction of its own.
 func (k *keeper) transact(ctx context.Context, batch []*Lease, o *sql.TxOptions, body func(q *lockdb.Queries) error) error {
-	l, key := k.locker, batch[0].key
-	return l.run(ctx, job{op: "renew", key: key, txOptions: o}, func(tx *sql.Tx) (int64, error) {
-		q, err := l.in(tx, "renew", key)
-		if err != nil {
-			return 0, err
-		}
-		if err := body(q); err != nil {
-			return 0, l.failed(tx, "renew", key, err)
-		}
-		return 0, nil
-	})
+	return k.locker.transact(ctx, job{op: "renew", key: batch[0].key, txOptions: o}, body)
 }
 
 // standing returns which of the leases stand, and from when on, at the latest, the

@@ -194,15 +194,9 @@ var readCommitted = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
 // locked before its row, and who has neither sees both changed or none.
 func (p *purge) batch(ctx context.Context, batch []candidate) (purged int64, err error) {
 	l, key := p.locker, batch[0].key
-	err = l.run(ctx, job{op: "purge", key: key, txOptions: readCommitted}, func(tx *sql.Tx) (int64, error) {
-		q, err := l.in(tx, "purge", key)
-		if err != nil {
-			return 0, err
-		}
-		if purged, err = p.deleteBatch(ctx, q, batch); err != nil {
-			return 0, l.failed(tx, "purge", key, err)
-		}
-		return 0, nil
+	err = l.transact(ctx, job{op: "purge", key: key, txOptions: readCommitted}, func(q *lockdb.Queries) (err error) {
+		purged, err = p.deleteBatch(ctx, q, batch)
+		return err
 	})
 	if err != nil {
 		return 0, err
@@ -251,11 +245,7 @@ func (p *purge) extensions(ctx context.Context) error {
 	const what = "helix_lock_extensions"
 	l, after, more := p.locker, int64(0), true
 	for more {
-		err := l.run(ctx, job{op: "purge", key: what, txOptions: readCommitted}, func(tx *sql.Tx) (int64, error) {
-			q, err := l.in(tx, "purge", what)
-			if err != nil {
-				return 0, err
-			}
+		err := l.transact(ctx, job{op: "purge", key: what, txOptions: readCommitted}, func(q *lockdb.Queries) error {
 			ids, err := q.LockOldExtensions(ctx, lockdb.LockOldExtensionsParams{
 				AfterID:    after,
 				OverMicros: extensionKeep.Microseconds(),
@@ -267,12 +257,12 @@ func (p *purge) extensions(ctx context.Context) error {
 				}
 			}
 			if err != nil {
-				return 0, l.failed(tx, "purge", what, err)
+				return err
 			}
 			if more = len(ids) == p.batchSize; more {
 				after = ids[len(ids)-1]
 			}
-			return 0, nil
+			return nil
 		})
 		if err != nil {
 			return err

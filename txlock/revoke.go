@@ -2,7 +2,6 @@ package txlock
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/gox-helix/gox-helix/lockdb"
 )
@@ -29,16 +28,10 @@ func (l *Locker) Revoke(ctx context.Context, key string) (err error) {
 	ctx, seen := l.observe(ctx, Operation{Name: OpRevoke, Key: key, Keys: 1})
 	attempts := 0
 	defer func() { seen.end(Result{Err: err, Attempts: attempts}) }()
-	err = l.run(ctx, job{op: "revoke", key: key}, func(tx *sql.Tx) (int64, error) {
+	err = l.transact(ctx, job{op: "revoke", key: key}, func(q *lockdb.Queries) error {
 		attempts++
-		q, err := l.in(tx, "revoke", key)
-		if err != nil {
-			return 0, err
-		}
-		if _, err := q.RevokeLock(ctx, lockdb.Hex(key)); err != nil {
-			return 0, l.failed(tx, "revoke", key, err)
-		}
-		return 0, nil
+		_, err := q.RevokeLock(ctx, lockdb.Hex(key))
+		return err
 	})
 	if err == nil {
 		l.waiters.released(key)

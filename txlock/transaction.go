@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/gox-helix/gox-helix/lockdb"
 )
 
 // job names what a transaction of our own is for.
@@ -35,6 +37,20 @@ func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, e
 			return fmt.Errorf("txlock: %s %q: %w before attempt %d, the last one said: %w", j.op, j.key, ctxErr, attempt+1, err)
 		}
 	}
+}
+
+// transact is run for a body that sends statements of ours alone.
+func (l *Locker) transact(ctx context.Context, j job, body func(q *lockdb.Queries) error) error {
+	return l.run(ctx, j, func(tx *sql.Tx) (int64, error) {
+		q, err := l.in(tx, j.op, j.key)
+		if err != nil {
+			return 0, err
+		}
+		if err := body(q); err != nil {
+			return 0, l.failed(tx, j.op, j.key, err)
+		}
+		return 0, nil
+	})
 }
 
 func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int64, error)) error {
