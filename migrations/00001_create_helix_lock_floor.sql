@@ -1,4 +1,3 @@
--- +goose NO TRANSACTION
 -- The highest epoch ever purged, by shard (CRC32(lock_key) % 256): a fresh row
 -- starts above it, so that a purged key's epochs never go back.
 

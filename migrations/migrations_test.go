@@ -20,6 +20,7 @@ type database struct {
 	server *servertest.Instance
 	name   string
 	db     *sql.DB
+	older  string // the file of testdata that it began with, if any
 }
 
 func onServers(t *testing.T, test func(d *database)) {
@@ -74,7 +75,7 @@ func (d *database) complete() {
 	if n := d.number(`SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = ? AND table_name = 'helix_locks'`, d.name); n != 1 {
 		d.Errorf("helix_locks has %d indexed columns: only the primary key belongs there", n)
 	}
-	if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name LIKE 'helix\_lock%' AND engine = 'InnoDB'`, d.name); n != 3 {
+	if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions') AND engine = 'InnoDB'`, d.name); n != 3 {
 		d.Errorf("%d of 3 tables are there", n)
 	}
 	if n := d.number(`SELECT COUNT(*) FROM helix_lock_floor WHERE shard BETWEEN 0 AND 255`); n != 256 {
@@ -134,7 +135,8 @@ func TestInterruptedDown(t *testing.T) {
 }
 
 // One statement of DDL a file: what follows one that succeeded in the same file
-// could not be undone with it.
+// could not be undone with it. But for the takeover of an older table, whose
+// statements each ask for the state that they find.
 func TestOneStatementAFile(t *testing.T) {
 	for _, file := range files(t) {
 		text, err := os.ReadFile(file)
@@ -146,7 +148,7 @@ func TestOneStatementAFile(t *testing.T) {
 			t.Errorf("%s lacks a direction", file)
 		}
 		for _, direction := range []string{up, down} {
-			if n := strings.Count(direction, ";\n"); n > 1 {
+			if n := strings.Count(direction, ";\n"); n > 1 && !strings.Contains(direction, "@helix_") {
 				t.Errorf("%s has %d statements in one direction", file, n)
 			}
 		}

@@ -1,4 +1,3 @@
--- +goose NO TRANSACTION
 -- A lease that its holder renews in the background while transactions that it
 -- fences keep its row locked: until when it is extended nevertheless. A row goes
 -- with its lease's release; those of leases that were taken over wait for a purge.
