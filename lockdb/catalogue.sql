@@ -30,3 +30,17 @@ CREATE TABLE information_schema.statistics (
     column_name  VARCHAR(64),
     sub_part     BIGINT
 );
+
+-- goose's own table, which it makes and writes itself.
+CREATE TABLE helix_goose_db_version (
+    id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    version_id BIGINT          NOT NULL,
+    is_applied BOOLEAN         NOT NULL,
+    tstamp     TIMESTAMP       NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (id)
+);
+
+-- What a migration has set aside, where it took a table over.
+CREATE TABLE helix_locks_older (
+    lock_key VARCHAR(255) NOT NULL
+);

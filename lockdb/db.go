@@ -36,6 +36,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.claimExtensionStmt, err = db.PrepareContext(ctx, claimExtension); err != nil {
 		return nil, fmt.Errorf("error preparing query ClaimExtension: %w", err)
 	}
+	if q.collisionsStmt, err = db.PrepareContext(ctx, collisions); err != nil {
+		return nil, fmt.Errorf("error preparing query Collisions: %w", err)
+	}
+	if q.currentDatabaseStmt, err = db.PrepareContext(ctx, currentDatabase); err != nil {
+		return nil, fmt.Errorf("error preparing query CurrentDatabase: %w", err)
+	}
 	if q.deleteExtensionStmt, err = db.PrepareContext(ctx, deleteExtension); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteExtension: %w", err)
 	}
@@ -54,11 +60,29 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.fenceLockStmt, err = db.PrepareContext(ctx, fenceLock); err != nil {
 		return nil, fmt.Errorf("error preparing query FenceLock: %w", err)
 	}
+	if q.getNamedLockStmt, err = db.PrepareContext(ctx, getNamedLock); err != nil {
+		return nil, fmt.Errorf("error preparing query GetNamedLock: %w", err)
+	}
 	if q.inspectLockStmt, err = db.PrepareContext(ctx, inspectLock); err != nil {
 		return nil, fmt.Errorf("error preparing query InspectLock: %w", err)
 	}
+	if q.listColumnsStmt, err = db.PrepareContext(ctx, listColumns); err != nil {
+		return nil, fmt.Errorf("error preparing query ListColumns: %w", err)
+	}
+	if q.listFloorShardsStmt, err = db.PrepareContext(ctx, listFloorShards); err != nil {
+		return nil, fmt.Errorf("error preparing query ListFloorShards: %w", err)
+	}
+	if q.listIndexesStmt, err = db.PrepareContext(ctx, listIndexes); err != nil {
+		return nil, fmt.Errorf("error preparing query ListIndexes: %w", err)
+	}
 	if q.listLocksStmt, err = db.PrepareContext(ctx, listLocks); err != nil {
 		return nil, fmt.Errorf("error preparing query ListLocks: %w", err)
+	}
+	if q.listTablesStmt, err = db.PrepareContext(ctx, listTables); err != nil {
+		return nil, fmt.Errorf("error preparing query ListTables: %w", err)
+	}
+	if q.listVersionsStmt, err = db.PrepareContext(ctx, listVersions); err != nil {
+		return nil, fmt.Errorf("error preparing query ListVersions: %w", err)
 	}
 	if q.lockFloorsStmt, err = db.PrepareContext(ctx, lockFloors); err != nil {
 		return nil, fmt.Errorf("error preparing query LockFloors: %w", err)
@@ -78,6 +102,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.missingLocksStmt, err = db.PrepareContext(ctx, missingLocks); err != nil {
 		return nil, fmt.Errorf("error preparing query MissingLocks: %w", err)
 	}
+	if q.namedLockHolderStmt, err = db.PrepareContext(ctx, namedLockHolder); err != nil {
+		return nil, fmt.Errorf("error preparing query NamedLockHolder: %w", err)
+	}
+	if q.olderCollisionsStmt, err = db.PrepareContext(ctx, olderCollisions); err != nil {
+		return nil, fmt.Errorf("error preparing query OlderCollisions: %w", err)
+	}
 	if q.purgeCandidatesStmt, err = db.PrepareContext(ctx, purgeCandidates); err != nil {
 		return nil, fmt.Errorf("error preparing query PurgeCandidates: %w", err)
 	}
@@ -86,6 +116,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.releaseLockStmt, err = db.PrepareContext(ctx, releaseLock); err != nil {
 		return nil, fmt.Errorf("error preparing query ReleaseLock: %w", err)
+	}
+	if q.releaseNamedLockStmt, err = db.PrepareContext(ctx, releaseNamedLock); err != nil {
+		return nil, fmt.Errorf("error preparing query ReleaseNamedLock: %w", err)
 	}
 	if q.renewLeasesStmt, err = db.PrepareContext(ctx, renewLeases); err != nil {
 		return nil, fmt.Errorf("error preparing query RenewLeases: %w", err)
@@ -133,6 +166,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing claimExtensionStmt: %w", cerr)
 		}
 	}
+	if q.collisionsStmt != nil {
+		if cerr := q.collisionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing collisionsStmt: %w", cerr)
+		}
+	}
+	if q.currentDatabaseStmt != nil {
+		if cerr := q.currentDatabaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing currentDatabaseStmt: %w", cerr)
+		}
+	}
 	if q.deleteExtensionStmt != nil {
 		if cerr := q.deleteExtensionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteExtensionStmt: %w", cerr)
@@ -163,14 +206,44 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing fenceLockStmt: %w", cerr)
 		}
 	}
+	if q.getNamedLockStmt != nil {
+		if cerr := q.getNamedLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing getNamedLockStmt: %w", cerr)
+		}
+	}
 	if q.inspectLockStmt != nil {
 		if cerr := q.inspectLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing inspectLockStmt: %w", cerr)
 		}
 	}
+	if q.listColumnsStmt != nil {
+		if cerr := q.listColumnsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listColumnsStmt: %w", cerr)
+		}
+	}
+	if q.listFloorShardsStmt != nil {
+		if cerr := q.listFloorShardsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listFloorShardsStmt: %w", cerr)
+		}
+	}
+	if q.listIndexesStmt != nil {
+		if cerr := q.listIndexesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listIndexesStmt: %w", cerr)
+		}
+	}
 	if q.listLocksStmt != nil {
 		if cerr := q.listLocksStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing listLocksStmt: %w", cerr)
+		}
+	}
+	if q.listTablesStmt != nil {
+		if cerr := q.listTablesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listTablesStmt: %w", cerr)
+		}
+	}
+	if q.listVersionsStmt != nil {
+		if cerr := q.listVersionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listVersionsStmt: %w", cerr)
 		}
 	}
 	if q.lockFloorsStmt != nil {
@@ -203,6 +276,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing missingLocksStmt: %w", cerr)
 		}
 	}
+	if q.namedLockHolderStmt != nil {
+		if cerr := q.namedLockHolderStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing namedLockHolderStmt: %w", cerr)
+		}
+	}
+	if q.olderCollisionsStmt != nil {
+		if cerr := q.olderCollisionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing olderCollisionsStmt: %w", cerr)
+		}
+	}
 	if q.purgeCandidatesStmt != nil {
 		if cerr := q.purgeCandidatesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing purgeCandidatesStmt: %w", cerr)
@@ -216,6 +299,11 @@ func (q *Queries) Close() error {
 	if q.releaseLockStmt != nil {
 		if cerr := q.releaseLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing releaseLockStmt: %w", cerr)
+		}
+	}
+	if q.releaseNamedLockStmt != nil {
+		if cerr := q.releaseNamedLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing releaseNamedLockStmt: %w", cerr)
 		}
 	}
 	if q.renewLeasesStmt != nil {
@@ -296,23 +384,34 @@ type Queries struct {
 	acquireLockStmt       *sql.Stmt
 	acquireLockNoWaitStmt *sql.Stmt
 	claimExtensionStmt    *sql.Stmt
+	collisionsStmt        *sql.Stmt
+	currentDatabaseStmt   *sql.Stmt
 	deleteExtensionStmt   *sql.Stmt
 	deleteLocksStmt       *sql.Stmt
 	ensureLockStmt        *sql.Stmt
 	ensureLocksStmt       *sql.Stmt
 	extendLeaseStmt       *sql.Stmt
 	fenceLockStmt         *sql.Stmt
+	getNamedLockStmt      *sql.Stmt
 	inspectLockStmt       *sql.Stmt
+	listColumnsStmt       *sql.Stmt
+	listFloorShardsStmt   *sql.Stmt
+	listIndexesStmt       *sql.Stmt
 	listLocksStmt         *sql.Stmt
+	listTablesStmt        *sql.Stmt
+	listVersionsStmt      *sql.Stmt
 	lockFloorsStmt        *sql.Stmt
 	lockOldExtensionsStmt *sql.Stmt
 	lockPurgeableStmt     *sql.Stmt
 	lockRowsStmt          *sql.Stmt
 	lockRowsNoWaitStmt    *sql.Stmt
 	missingLocksStmt      *sql.Stmt
+	namedLockHolderStmt   *sql.Stmt
+	olderCollisionsStmt   *sql.Stmt
 	purgeCandidatesStmt   *sql.Stmt
 	raiseFloorsStmt       *sql.Stmt
 	releaseLockStmt       *sql.Stmt
+	releaseNamedLockStmt  *sql.Stmt
 	renewLeasesStmt       *sql.Stmt
 	renewLockStmt         *sql.Stmt
 	retireLockStmt        *sql.Stmt
@@ -330,23 +429,34 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		acquireLockStmt:       q.acquireLockStmt,
 		acquireLockNoWaitStmt: q.acquireLockNoWaitStmt,
 		claimExtensionStmt:    q.claimExtensionStmt,
+		collisionsStmt:        q.collisionsStmt,
+		currentDatabaseStmt:   q.currentDatabaseStmt,
 		deleteExtensionStmt:   q.deleteExtensionStmt,
 		deleteLocksStmt:       q.deleteLocksStmt,
 		ensureLockStmt:        q.ensureLockStmt,
 		ensureLocksStmt:       q.ensureLocksStmt,
 		extendLeaseStmt:       q.extendLeaseStmt,
 		fenceLockStmt:         q.fenceLockStmt,
+		getNamedLockStmt:      q.getNamedLockStmt,
 		inspectLockStmt:       q.inspectLockStmt,
+		listColumnsStmt:       q.listColumnsStmt,
+		listFloorShardsStmt:   q.listFloorShardsStmt,
+		listIndexesStmt:       q.listIndexesStmt,
 		listLocksStmt:         q.listLocksStmt,
+		listTablesStmt:        q.listTablesStmt,
+		listVersionsStmt:      q.listVersionsStmt,
 		lockFloorsStmt:        q.lockFloorsStmt,
 		lockOldExtensionsStmt: q.lockOldExtensionsStmt,
 		lockPurgeableStmt:     q.lockPurgeableStmt,
 		lockRowsStmt:          q.lockRowsStmt,
 		lockRowsNoWaitStmt:    q.lockRowsNoWaitStmt,
 		missingLocksStmt:      q.missingLocksStmt,
+		namedLockHolderStmt:   q.namedLockHolderStmt,
+		olderCollisionsStmt:   q.olderCollisionsStmt,
 		purgeCandidatesStmt:   q.purgeCandidatesStmt,
 		raiseFloorsStmt:       q.raiseFloorsStmt,
 		releaseLockStmt:       q.releaseLockStmt,
+		releaseNamedLockStmt:  q.releaseNamedLockStmt,
 		renewLeasesStmt:       q.renewLeasesStmt,
 		renewLockStmt:         q.renewLockStmt,
 		retireLockStmt:        q.retireLockStmt,

@@ -5,8 +5,16 @@
 package lockdb
 
 import (
+	"database/sql"
 	"time"
 )
+
+type HelixGooseDbVersion struct {
+	ID        uint64       `json:"id"`
+	VersionID int64        `json:"version_id"`
+	IsApplied bool         `json:"is_applied"`
+	Tstamp    sql.NullTime `json:"tstamp"`
+}
 
 type HelixLock struct {
 	LockKey []byte `json:"lock_key"`
@@ -36,4 +44,8 @@ type HelixLockExtension struct {
 type HelixLockFloor struct {
 	Shard      int16 `json:"shard"`
 	FloorEpoch int64 `json:"floor_epoch"`
+}
+
+type HelixLocksOlder struct {
+	LockKey string `json:"lock_key"`
 }

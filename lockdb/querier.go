@@ -105,6 +105,28 @@ type Querier interface {
 	//          IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), helix_lock_extensions.expires_at) AS SIGNED)), helix_lock_extensions.expires_at, helix_lock_extensions.expires_at),
 	//          helix_lock_extensions.expires_at)
 	ClaimExtension(ctx context.Context, keyHex string) (sql.Result, error)
+	// The same in a table of an older shape before its migration.
+	//
+	//  SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+	//  FROM (
+	//      SELECT
+	//          CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+	//          k.bytes AS new_key,
+	//          MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+	//          MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+	//      FROM (
+	//          SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+	//          FROM helix_locks
+	//      ) AS k
+	//  ) AS o
+	//  WHERE o.lowest <> o.highest
+	//  GROUP BY o.nth, o.new_key
+	//  ORDER BY o.nth, o.new_key
+	Collisions(ctx context.Context) ([]*CollisionsRow, error)
+	// Empty where none is selected. LOWER also tells sqlc that it is a string.
+	//
+	//  SELECT LOWER(COALESCE(DATABASE(), '')) AS name
+	CurrentDatabase(ctx context.Context) (string, error)
 	//DeleteExtension
 	//
 	//  DELETE FROM helix_lock_extensions WHERE lease_id = ?
@@ -198,6 +220,10 @@ type Querier interface {
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
 	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 	FenceLock(ctx context.Context, arg FenceLockParams) (int64, error)
+	// 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
+	//
+	//  SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
+	GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int64, error)
 	// A plain read: it locks nothing, and waits for nobody.
 	//
 	//  SELECT
@@ -214,6 +240,35 @@ type Querier interface {
 	//  WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 	//  LIMIT 1
 	InspectLock(ctx context.Context, keyHex string) (*InspectLockRow, error)
+	//ListColumns
+	//
+	//  SELECT
+	//      LOWER(c.table_name) AS table_name,
+	//      LOWER(c.column_name) AS column_name,
+	//      LOWER(c.column_type) AS column_type,
+	//      CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+	//      CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
+	//      LOWER(COALESCE(c.extra, '')) AS extra
+	//  FROM information_schema.columns AS c
+	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+	//  ORDER BY c.table_name, c.ordinal_position
+	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
+	//ListFloorShards
+	//
+	//  SELECT shard FROM helix_lock_floor ORDER BY shard
+	ListFloorShards(ctx context.Context) ([]int16, error)
+	//ListIndexes
+	//
+	//  SELECT
+	//      LOWER(s.table_name) AS table_name,
+	//      s.index_name,
+	//      CAST(s.non_unique = 0 AS SIGNED) AS is_unique,
+	//      LOWER(COALESCE(s.column_name, '')) AS column_name,
+	//      CAST(COALESCE(s.sub_part, 0) AS SIGNED) AS prefix_length
+	//  FROM information_schema.statistics AS s
+	//  WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+	//  ORDER BY s.table_name, s.index_name, s.seq_in_index
+	ListIndexes(ctx context.Context) ([]*ListIndexesRow, error)
 	// One page of keys, in their order: from from_hex on and below before_hex, of the
 	// statuses whose bits are set, and if expired is 1 only leases that are over.
 	//
@@ -236,6 +291,23 @@ type Querier interface {
 	//  ORDER BY l.lock_key
 	//  LIMIT ?
 	ListLocks(ctx context.Context, arg ListLocksParams) ([]*ListLocksRow, error)
+	// The tables of this library in the current database, and what a migration has
+	// left. Names of the catalogue are spelt in either case.
+	//
+	//  SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, '')) AS engine
+	//  FROM information_schema.tables AS t
+	//  WHERE t.table_schema = DATABASE()
+	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+	//  ORDER BY t.table_name
+	ListTables(ctx context.Context) ([]*ListTablesRow, error)
+	// The migrations that goose has noted, and when in Unix seconds (0: not known).
+	//
+	//  SELECT version_id, CAST(COALESCE(MAX(UNIX_TIMESTAMP(tstamp)), 0) AS SIGNED) AS applied_at
+	//  FROM helix_goose_db_version
+	//  WHERE is_applied
+	//  GROUP BY version_id
+	//  ORDER BY version_id
+	ListVersions(ctx context.Context) ([]*ListVersionsRow, error)
 	// Locks the floors of these shards, but for those that a transaction with a fresh
 	// key of theirs has locked.
 	//
@@ -356,6 +428,29 @@ type Querier interface {
 	//  WHERE l.lock_key IS NULL
 	//  LIMIT 1000
 	MissingLocks(ctx context.Context, batch string) ([]int64, error)
+	// The id of the connection that holds it, 0 if none does.
+	//
+	//  SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
+	NamedLockHolder(ctx context.Context, name string) (int64, error)
+	// Keys of the table that a migration has set aside that its collation takes for one
+	// and bytes take for two: those of one nth.
+	//
+	//  SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+	//  FROM (
+	//      SELECT
+	//          CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+	//          k.bytes AS new_key,
+	//          MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+	//          MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+	//      FROM (
+	//          SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+	//          FROM helix_locks_older
+	//      ) AS k
+	//  ) AS o
+	//  WHERE o.lowest <> o.highest
+	//  GROUP BY o.nth, o.new_key
+	//  ORDER BY o.nth, o.new_key
+	OlderCollisions(ctx context.Context) ([]*OlderCollisionsRow, error)
 	// One page of keys that may be purged: retired ones, and free ones untouched for
 	// idle_micros unless that is negative. A plain read; the last row, which need not
 	// be purgeable, is where the next page begins. A shard may have no floor where the
@@ -404,6 +499,10 @@ type Querier interface {
 	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
 	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 	ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error)
+	// 1 released, 0 somebody else's, -1 nobody's.
+	//
+	//  SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
+	ReleaseNamedLock(ctx context.Context, name string) (int64, error)
 	// Renews up to a thousand leases of one TTL, but for those whose row another
 	// transaction has locked. It counts each of them twice.
 	//

@@ -520,3 +520,99 @@ FROM (
     LIMIT 1000
 ) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key;
+
+-- name: ListVersions :many
+-- The migrations that goose has noted, and when in Unix seconds (0: not known).
+SELECT version_id, CAST(COALESCE(MAX(UNIX_TIMESTAMP(tstamp)), 0) AS SIGNED) AS applied_at
+FROM helix_goose_db_version
+WHERE is_applied
+GROUP BY version_id
+ORDER BY version_id;
+
+-- name: CurrentDatabase :one
+-- Empty where none is selected. LOWER also tells sqlc that it is a string.
+SELECT LOWER(COALESCE(DATABASE(), '')) AS name;
+
+-- name: GetNamedLock :one
+-- 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
+SELECT CAST(COALESCE(GET_LOCK(sqlc.arg(name), sqlc.arg(seconds)), -1) AS SIGNED) AS answer;
+
+-- name: ReleaseNamedLock :one
+-- 1 released, 0 somebody else's, -1 nobody's.
+SELECT CAST(COALESCE(RELEASE_LOCK(sqlc.arg(name)), -1) AS SIGNED) AS answer;
+
+-- name: NamedLockHolder :one
+-- The id of the connection that holds it, 0 if none does.
+SELECT CAST(COALESCE(IS_USED_LOCK(sqlc.arg(name)), 0) AS SIGNED) AS connection;
+
+-- name: ListTables :many
+-- The tables of this library in the current database, and what a migration has
+-- left. Names of the catalogue are spelt in either case.
+SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, '')) AS engine
+FROM information_schema.tables AS t
+WHERE t.table_schema = DATABASE()
+    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+ORDER BY t.table_name;
+
+-- name: ListColumns :many
+SELECT
+    LOWER(c.table_name) AS table_name,
+    LOWER(c.column_name) AS column_name,
+    LOWER(c.column_type) AS column_type,
+    CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+    CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
+    LOWER(COALESCE(c.extra, '')) AS extra
+FROM information_schema.columns AS c
+WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+ORDER BY c.table_name, c.ordinal_position;
+
+-- name: ListIndexes :many
+SELECT
+    LOWER(s.table_name) AS table_name,
+    s.index_name,
+    CAST(s.non_unique = 0 AS SIGNED) AS is_unique,
+    LOWER(COALESCE(s.column_name, '')) AS column_name,
+    CAST(COALESCE(s.sub_part, 0) AS SIGNED) AS prefix_length
+FROM information_schema.statistics AS s
+WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+ORDER BY s.table_name, s.index_name, s.seq_in_index;
+
+-- name: ListFloorShards :many
+SELECT shard FROM helix_lock_floor ORDER BY shard;
+
+-- name: OlderCollisions :many
+-- Keys of the table that a migration has set aside that its collation takes for one
+-- and bytes take for two: those of one nth.
+SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+FROM (
+    SELECT
+        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+        k.bytes AS new_key,
+        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+    FROM (
+        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+        FROM helix_locks_older
+    ) AS k
+) AS o
+WHERE o.lowest <> o.highest
+GROUP BY o.nth, o.new_key
+ORDER BY o.nth, o.new_key;
+
+-- name: Collisions :many
+-- The same in a table of an older shape before its migration.
+SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+FROM (
+    SELECT
+        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+        k.bytes AS new_key,
+        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+    FROM (
+        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+        FROM helix_locks
+    ) AS k
+) AS o
+WHERE o.lowest <> o.highest
+GROUP BY o.nth, o.new_key
+ORDER BY o.nth, o.new_key;

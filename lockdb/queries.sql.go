@@ -279,6 +279,83 @@ func (q *Queries) ClaimExtension(ctx context.Context, keyHex string) (sql.Result
 	return q.exec(ctx, q.claimExtensionStmt, claimExtension, keyHex)
 }
 
+const collisions = `-- name: Collisions :many
+SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+FROM (
+    SELECT
+        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+        k.bytes AS new_key,
+        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+    FROM (
+        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+        FROM helix_locks
+    ) AS k
+) AS o
+WHERE o.lowest <> o.highest
+GROUP BY o.nth, o.new_key
+ORDER BY o.nth, o.new_key
+`
+
+type CollisionsRow struct {
+	Nth    int64  `json:"nth"`
+	KeyHex string `json:"key_hex"`
+}
+
+// The same in a table of an older shape before its migration.
+//
+//	SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+//	FROM (
+//	    SELECT
+//	        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+//	        k.bytes AS new_key,
+//	        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+//	        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+//	    FROM (
+//	        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+//	        FROM helix_locks
+//	    ) AS k
+//	) AS o
+//	WHERE o.lowest <> o.highest
+//	GROUP BY o.nth, o.new_key
+//	ORDER BY o.nth, o.new_key
+func (q *Queries) Collisions(ctx context.Context) ([]*CollisionsRow, error) {
+	rows, err := q.query(ctx, q.collisionsStmt, collisions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*CollisionsRow{}
+	for rows.Next() {
+		var i CollisionsRow
+		if err := rows.Scan(&i.Nth, &i.KeyHex); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const currentDatabase = `-- name: CurrentDatabase :one
+SELECT LOWER(COALESCE(DATABASE(), '')) AS name
+`
+
+// Empty where none is selected. LOWER also tells sqlc that it is a string.
+//
+//	SELECT LOWER(COALESCE(DATABASE(), '')) AS name
+func (q *Queries) CurrentDatabase(ctx context.Context) (string, error) {
+	row := q.queryRow(ctx, q.currentDatabaseStmt, currentDatabase)
+	var name string
+	err := row.Scan(&name)
+	return name, err
+}
+
 const deleteExtension = `-- name: DeleteExtension :exec
 DELETE FROM helix_lock_extensions WHERE lease_id = ?
 `
@@ -513,6 +590,25 @@ func (q *Queries) FenceLock(ctx context.Context, arg FenceLockParams) (int64, er
 	return result.RowsAffected()
 }
 
+const getNamedLock = `-- name: GetNamedLock :one
+SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
+`
+
+type GetNamedLockParams struct {
+	Name    string `json:"name"`
+	Seconds int32  `json:"seconds"`
+}
+
+// 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
+//
+//	SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
+func (q *Queries) GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int64, error) {
+	row := q.queryRow(ctx, q.getNamedLockStmt, getNamedLock, arg.Name, arg.Seconds)
+	var answer int64
+	err := row.Scan(&answer)
+	return answer, err
+}
+
 const inspectLock = `-- name: InspectLock :one
 SELECT
     l.lock_key,
@@ -569,6 +665,160 @@ func (q *Queries) InspectLock(ctx context.Context, keyHex string) (*InspectLockR
 		&i.UpdatedMicrosAgo,
 	)
 	return &i, err
+}
+
+const listColumns = `-- name: ListColumns :many
+SELECT
+    LOWER(c.table_name) AS table_name,
+    LOWER(c.column_name) AS column_name,
+    LOWER(c.column_type) AS column_type,
+    CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+    CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
+    LOWER(COALESCE(c.extra, '')) AS extra
+FROM information_schema.columns AS c
+WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+ORDER BY c.table_name, c.ordinal_position
+`
+
+type ListColumnsRow struct {
+	TableName  string `json:"table_name"`
+	ColumnName string `json:"column_name"`
+	ColumnType string `json:"column_type"`
+	Nullable   int64  `json:"nullable"`
+	HasDefault int64  `json:"has_default"`
+	Extra      string `json:"extra"`
+}
+
+// ListColumns
+//
+//	SELECT
+//	    LOWER(c.table_name) AS table_name,
+//	    LOWER(c.column_name) AS column_name,
+//	    LOWER(c.column_type) AS column_type,
+//	    CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+//	    CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
+//	    LOWER(COALESCE(c.extra, '')) AS extra
+//	FROM information_schema.columns AS c
+//	WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+//	ORDER BY c.table_name, c.ordinal_position
+func (q *Queries) ListColumns(ctx context.Context) ([]*ListColumnsRow, error) {
+	rows, err := q.query(ctx, q.listColumnsStmt, listColumns)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListColumnsRow{}
+	for rows.Next() {
+		var i ListColumnsRow
+		if err := rows.Scan(
+			&i.TableName,
+			&i.ColumnName,
+			&i.ColumnType,
+			&i.Nullable,
+			&i.HasDefault,
+			&i.Extra,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listFloorShards = `-- name: ListFloorShards :many
+SELECT shard FROM helix_lock_floor ORDER BY shard
+`
+
+// ListFloorShards
+//
+//	SELECT shard FROM helix_lock_floor ORDER BY shard
+func (q *Queries) ListFloorShards(ctx context.Context) ([]int16, error) {
+	rows, err := q.query(ctx, q.listFloorShardsStmt, listFloorShards)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []int16{}
+	for rows.Next() {
+		var shard int16
+		if err := rows.Scan(&shard); err != nil {
+			return nil, err
+		}
+		items = append(items, shard)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listIndexes = `-- name: ListIndexes :many
+SELECT
+    LOWER(s.table_name) AS table_name,
+    s.index_name,
+    CAST(s.non_unique = 0 AS SIGNED) AS is_unique,
+    LOWER(COALESCE(s.column_name, '')) AS column_name,
+    CAST(COALESCE(s.sub_part, 0) AS SIGNED) AS prefix_length
+FROM information_schema.statistics AS s
+WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+ORDER BY s.table_name, s.index_name, s.seq_in_index
+`
+
+type ListIndexesRow struct {
+	TableName    string `json:"table_name"`
+	IndexName    string `json:"index_name"`
+	IsUnique     int64  `json:"is_unique"`
+	ColumnName   string `json:"column_name"`
+	PrefixLength int64  `json:"prefix_length"`
+}
+
+// ListIndexes
+//
+//	SELECT
+//	    LOWER(s.table_name) AS table_name,
+//	    s.index_name,
+//	    CAST(s.non_unique = 0 AS SIGNED) AS is_unique,
+//	    LOWER(COALESCE(s.column_name, '')) AS column_name,
+//	    CAST(COALESCE(s.sub_part, 0) AS SIGNED) AS prefix_length
+//	FROM information_schema.statistics AS s
+//	WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+//	ORDER BY s.table_name, s.index_name, s.seq_in_index
+func (q *Queries) ListIndexes(ctx context.Context) ([]*ListIndexesRow, error) {
+	rows, err := q.query(ctx, q.listIndexesStmt, listIndexes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListIndexesRow{}
+	for rows.Next() {
+		var i ListIndexesRow
+		if err := rows.Scan(
+			&i.TableName,
+			&i.IndexName,
+			&i.IsUnique,
+			&i.ColumnName,
+			&i.PrefixLength,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listLocks = `-- name: ListLocks :many
@@ -657,6 +907,93 @@ func (q *Queries) ListLocks(ctx context.Context, arg ListLocksParams) ([]*ListLo
 			&i.CreatedMicrosAgo,
 			&i.UpdatedMicrosAgo,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listTables = `-- name: ListTables :many
+SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, '')) AS engine
+FROM information_schema.tables AS t
+WHERE t.table_schema = DATABASE()
+    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+ORDER BY t.table_name
+`
+
+type ListTablesRow struct {
+	Name   string `json:"name"`
+	Engine string `json:"engine"`
+}
+
+// The tables of this library in the current database, and what a migration has
+// left. Names of the catalogue are spelt in either case.
+//
+//	SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, '')) AS engine
+//	FROM information_schema.tables AS t
+//	WHERE t.table_schema = DATABASE()
+//	    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+//	ORDER BY t.table_name
+func (q *Queries) ListTables(ctx context.Context) ([]*ListTablesRow, error) {
+	rows, err := q.query(ctx, q.listTablesStmt, listTables)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListTablesRow{}
+	for rows.Next() {
+		var i ListTablesRow
+		if err := rows.Scan(&i.Name, &i.Engine); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listVersions = `-- name: ListVersions :many
+SELECT version_id, CAST(COALESCE(MAX(UNIX_TIMESTAMP(tstamp)), 0) AS SIGNED) AS applied_at
+FROM helix_goose_db_version
+WHERE is_applied
+GROUP BY version_id
+ORDER BY version_id
+`
+
+type ListVersionsRow struct {
+	VersionID int64 `json:"version_id"`
+	AppliedAt int64 `json:"applied_at"`
+}
+
+// The migrations that goose has noted, and when in Unix seconds (0: not known).
+//
+//	SELECT version_id, CAST(COALESCE(MAX(UNIX_TIMESTAMP(tstamp)), 0) AS SIGNED) AS applied_at
+//	FROM helix_goose_db_version
+//	WHERE is_applied
+//	GROUP BY version_id
+//	ORDER BY version_id
+func (q *Queries) ListVersions(ctx context.Context) ([]*ListVersionsRow, error) {
+	rows, err := q.query(ctx, q.listVersionsStmt, listVersions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListVersionsRow{}
+	for rows.Next() {
+		var i ListVersionsRow
+		if err := rows.Scan(&i.VersionID, &i.AppliedAt); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -1080,6 +1417,84 @@ func (q *Queries) MissingLocks(ctx context.Context, batch string) ([]int64, erro
 	return items, nil
 }
 
+const namedLockHolder = `-- name: NamedLockHolder :one
+SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
+`
+
+// The id of the connection that holds it, 0 if none does.
+//
+//	SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
+func (q *Queries) NamedLockHolder(ctx context.Context, name string) (int64, error) {
+	row := q.queryRow(ctx, q.namedLockHolderStmt, namedLockHolder, name)
+	var connection int64
+	err := row.Scan(&connection)
+	return connection, err
+}
+
+const olderCollisions = `-- name: OlderCollisions :many
+SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+FROM (
+    SELECT
+        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+        k.bytes AS new_key,
+        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+    FROM (
+        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+        FROM helix_locks_older
+    ) AS k
+) AS o
+WHERE o.lowest <> o.highest
+GROUP BY o.nth, o.new_key
+ORDER BY o.nth, o.new_key
+`
+
+type OlderCollisionsRow struct {
+	Nth    int64  `json:"nth"`
+	KeyHex string `json:"key_hex"`
+}
+
+// Keys of the table that a migration has set aside that its collation takes for one
+// and bytes take for two: those of one nth.
+//
+//	SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+//	FROM (
+//	    SELECT
+//	        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
+//	        k.bytes AS new_key,
+//	        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
+//	        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+//	    FROM (
+//	        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
+//	        FROM helix_locks_older
+//	    ) AS k
+//	) AS o
+//	WHERE o.lowest <> o.highest
+//	GROUP BY o.nth, o.new_key
+//	ORDER BY o.nth, o.new_key
+func (q *Queries) OlderCollisions(ctx context.Context) ([]*OlderCollisionsRow, error) {
+	rows, err := q.query(ctx, q.olderCollisionsStmt, olderCollisions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*OlderCollisionsRow{}
+	for rows.Next() {
+		var i OlderCollisionsRow
+		if err := rows.Scan(&i.Nth, &i.KeyHex); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const purgeCandidates = `-- name: PurgeCandidates :many
 SELECT
     l.lock_key,
@@ -1239,6 +1654,20 @@ func (q *Queries) ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const releaseNamedLock = `-- name: ReleaseNamedLock :one
+SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
+`
+
+// 1 released, 0 somebody else's, -1 nobody's.
+//
+//	SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
+func (q *Queries) ReleaseNamedLock(ctx context.Context, name string) (int64, error) {
+	row := q.queryRow(ctx, q.releaseNamedLockStmt, releaseNamedLock, name)
+	var answer int64
+	err := row.Scan(&answer)
+	return answer, err
 }
 
 const renewLeases = `-- name: RenewLeases :execrows

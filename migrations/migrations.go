@@ -1,4 +1,3 @@
-// Package migrations holds the schema of gox-helix and runs it.
 package migrations
 
 import (
@@ -6,10 +5,10 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/pressly/goose/v3"
-
-	"github.com/gox-helix/gox-helix/internal/schema"
 )
 
 // FS holds the migrations, as goose reads them: one SQL file each, at its root.
@@ -21,40 +20,126 @@ var FS embed.FS
 // beside the goose_db_version of the application's own.
 const VersionTable = "helix_goose_db_version"
 
-// Option changes how migrations are run; an invalid one makes the call fail
-// before anything is sent.
-type Option func(*config) error
-
-type config struct{}
-
+// Up applies every migration that the database of db does not have yet, and
+// returns them in order; none, and no error, where there was nothing to do.
+//
+// It is safe to call in every process at start-up: under its lock (see
+// [WithSessionLocker]) one migrates and the others wait, then find it done. What a
+// process that was killed half way has left, the next Up finishes. A database that
+// has migrations newer than this version's, after a deployment was rolled back, is
+// left as it is: migrations only ever add.
+//
+// It fails with an [Error], which says what was applied, what failed and what to
+// do, and with [ErrLockTimeout] in it if another process went on migrating for
+// longer than [LockWait]. It takes one connection of the pool, and leaves
+// nothing changed on it.
 func Up(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationResult, error) {
-	return nil, errors.ErrUnsupported
+	return migrate(ctx, db, "up", latest(), opts)
 }
 
+// UpTo is [Up] as far as a version, which must be one of [FS].
 func UpTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*goose.MigrationResult, error) {
-	return nil, errors.ErrUnsupported
+	if err := checkVersion("up", version); err != nil {
+		return nil, err
+	}
+	return migrate(ctx, db, "up", version, opts)
 }
 
+// Down takes the latest migration back, and returns it; none where the database
+// has none. Taking back the one that created helix_locks forgets every lease and
+// every epoch, so that fencing tokens start again from 1: end all users of the
+// locks first. (But see the package documentation for tables taken over from an
+// older client: there Down gives the locks back to it.)
+//
+// It fails as [Up] does, and with [ErrNewer] if the database has migrations that
+// this version does not know: take those back with the version that brought them.
 func Down(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationResult, error) {
-	return nil, errors.ErrUnsupported
+	return migrate(ctx, db, "down", oneStep, opts)
 }
 
+// DownTo is [Down] for every migration above a version, which must be one of
+// [FS], or 0 for all.
 func DownTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*goose.MigrationResult, error) {
-	return nil, errors.ErrUnsupported
+	if version != 0 {
+		if err := checkVersion("down", version); err != nil {
+			return nil, err
+		}
+	}
+	return migrate(ctx, db, "down", version, opts)
 }
 
-func Status(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationStatus, error) {
-	return nil, errors.ErrUnsupported
+// oneStep stands for the version below the database's.
+const oneStep = -1
+
+func migrate(ctx context.Context, db *sql.DB, direction string, version int64, opts []Option) ([]*goose.MigrationResult, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := listApplied(ctx, db)
+	if err != nil {
+		return nil, failed(direction, nil, err)
+	}
+	if direction == "down" {
+		if newest := applied.newest(); newest > latest() {
+			return nil, newerError(newest)
+		}
+		if version == oneStep {
+			version = applied.before(applied.newest())
+		}
+	}
+	plan := applied.plan(direction, version)
+	if c.dryRun || len(plan) == 0 {
+		return plan, nil
+	}
+	if lease, ok := c.locker.(*leaseLocker); ok {
+		if usable, err := lease.usable(ctx, db); err != nil {
+			return nil, failed(direction, nil, err)
+		} else if !usable || direction == "down" {
+			return c.withoutLease().onCluster(ctx, db, direction, version)
+		}
+	}
+	return c.run(ctx, db, direction, version)
 }
 
-func Version(ctx context.Context, db *sql.DB, opts ...Option) (int64, error) {
-	return 0, errors.ErrUnsupported
+// run has goose migrate.
+func (c config) run(ctx context.Context, db *sql.DB, direction string, version int64) (results []*goose.MigrationResult, err error) {
+	p, err := c.provider(db)
+	if err != nil {
+		return nil, failed(direction, nil, err)
+	}
+	if direction == "up" {
+		results, err = p.UpTo(ctx, version)
+	} else {
+		results, err = p.DownTo(ctx, version)
+	}
+	return results, failed(direction, results, err)
 }
 
-// DriftError says in what a database differs from what this version needs.
-type DriftError = schema.DriftError
+const (
+	clusterAttempts = 10
+	clusterPause    = 500 * time.Millisecond
+)
 
-// Difference is one of them, with its cure.
-type Difference = schema.Difference
-
-func Verify(ctx context.Context, db *sql.DB) error { return schema.Verify(ctx, db) }
+// onCluster migrates where there is no table to hold a lease in, and other nodes may
+// be doing the same: what fails because of that is found done at the next attempt.
+func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, version int64) ([]*goose.MigrationResult, error) {
+	var done []*goose.MigrationResult
+	for attempt := 1; ; attempt++ {
+		results, err := c.run(ctx, db, direction, version)
+		var e *Error
+		if errors.As(err, &e) {
+			results = e.Applied
+			e.Applied = append(slices.Clone(done), results...)
+		}
+		done = append(done, results...)
+		if err == nil || attempt == clusterAttempts || e == nil || e.Failed == nil {
+			return done, err
+		}
+		select {
+		case <-ctx.Done():
+			return done, errors.Join(err, ctx.Err())
+		case <-time.After(clusterPause):
+		}
+	}
+}

@@ -5,24 +5,229 @@ package schema
 import (
 	"context"
 	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/gox-helix/gox-helix/lockdb"
 )
 
-// DriftError says in what a database differs from what the library needs.
-type DriftError struct {
-	Differences []Difference
+const (
+	older = "helix_locks_older"
+
+	migrateCure = "run the migrations, with migrations.Up or the goose command; where goose has noted them already, run the statement that creates this table, from the migration of its name"
+	takeCure    = "run the migrations, with migrations.Up or the goose command: they take the table over with its locks"
+	finishCure  = "a migration was interrupted: finish it, with migrations.Up or goose up (or with Down, if that was it)"
+)
+
+// Verify compares the live tables of the current database with those that the
+// library needs, in four statements, and fails with a [DriftError].
+func Verify(ctx context.Context, db lockdb.DBTX) error {
+	q := lockdb.New(db)
+	live, err := read(ctx, q)
+	if err != nil {
+		return fmt.Errorf("gox-helix: verify the tables: %w", err)
+	}
+	differences := live.compare()
+	if _, ok := live.engines["helix_lock_floor"]; ok && len(differences) == 0 {
+		present, err := q.ListFloorShards(ctx)
+		if err != nil {
+			return fmt.Errorf("gox-helix: verify the rows of helix_lock_floor: %w", err)
+		}
+		differences = compareFloors(present)
+	}
+	if len(differences) == 0 {
+		return nil
+	}
+	return &DriftError{Differences: differences}
 }
 
-// Difference is one of them.
-type Difference struct {
-	Table  string // helix_locks, ...
-	Column string // empty where the difference is the table's
-	Want   string
-	Got    string
-	Cure   string // what to do, in words or SQL
+// live is what the catalogue says, by table.
+type live struct {
+	engines map[string]string
+	columns map[string][]*lockdb.ListColumnsRow
+	indexes map[string][]*lockdb.ListIndexesRow
 }
 
-func (e *DriftError) Error() string { return "" }
+func read(ctx context.Context, q *lockdb.Queries) (*live, error) {
+	found, err := q.ListTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		if database, err := q.CurrentDatabase(ctx); err != nil || database == "" {
+			return nil, errors.Join(err, errors.New("no database is selected: name it in the DSN"))
+		}
+	}
+	columns, err := q.ListColumns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	indexes, err := q.ListIndexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &live{map[string]string{}, map[string][]*lockdb.ListColumnsRow{}, map[string][]*lockdb.ListIndexesRow{}}
+	for _, t := range found {
+		l.engines[t.Name] = t.Engine
+	}
+	for _, c := range columns {
+		l.columns[c.TableName] = append(l.columns[c.TableName], c)
+	}
+	for _, i := range indexes {
+		l.indexes[i.TableName] = append(l.indexes[i.TableName], i)
+	}
+	return l, nil
+}
 
-func Verify(ctx context.Context, db lockdb.DBTX) error { return errors.ErrUnsupported }
+func (l *live) compare() (differences []Difference) {
+	for _, t := range tables() {
+		engine, ok := l.engines[t.name]
+		_, aside := l.engines[older]
+		switch {
+		case !ok && t.name == "helix_locks" && aside:
+			differences = append(differences, Difference{Table: t.name, Got: "set aside as " + older, Want: "a table", Cure: finishCure, missing: true})
+		case !ok:
+			differences = append(differences, Difference{Table: t.name, Got: "missing, or not visible to this user", Want: "a table", Cure: migrateCure, missing: true})
+		case t.name == "helix_locks" && l.isOlder():
+			differences = append(differences, Difference{Table: t.name, Got: "of an older client's shape", Want: "one row for each key, of bytes", Cure: takeCure, missing: true})
+		default:
+			if engine != "innodb" {
+				differences = append(differences, Difference{Table: t.name, Got: "of engine " + engine, Want: "InnoDB, which has transactions", Cure: "ALTER TABLE " + t.name + " ENGINE = InnoDB;"})
+			}
+			differences = slices.Concat(differences, t.compareColumns(l.columns[t.name]), t.compareIndexes(l.indexes[t.name]))
+		}
+	}
+	return differences
+}
+
+// isOlder reports whether helix_locks is one that the migrations take over.
+func (l *live) isOlder() bool {
+	has := map[string]bool{}
+	for _, c := range l.columns["helix_locks"] {
+		has[c.ColumnName] = true
+	}
+	return has["id"] && has["lock_key"] && !has["lease_id"]
+}
+
+func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Difference) {
+	for _, want := range t.columns {
+		i := slices.IndexFunc(got, func(c *lockdb.ListColumnsRow) bool { return c.ColumnName == want.name })
+		definition := want.name + " " + strings.ToUpper(want.typ) + " NOT NULL"
+		d := Difference{Table: t.name, Column: want.name, Want: want.typ + " not null", Cure: "ALTER TABLE " + t.name + " MODIFY " + definition + ";"}
+		if i < 0 {
+			d.Got = "missing"
+			d.Cure = "restore the table, or drop it while no lock is held and create it anew by its migration"
+			if t.name == "helix_locks" && want.name == "lease_id" {
+				d.Cure = "ALTER TABLE helix_locks ADD COLUMN " + definition + " DEFAULT 0;"
+			}
+			differences = append(differences, d)
+			continue
+		}
+		c := got[i]
+		d.Got = spell(c.ColumnType)
+		if d.Got == want.typ && c.Nullable == 0 && !generated(c.Extra) {
+			continue
+		}
+		if c.Nullable != 0 {
+			d.Got += " null"
+		}
+		if generated(c.Extra) {
+			d.Got += " " + c.Extra
+		}
+		if strings.HasPrefix(want.typ, "varbinary") && strings.Contains(c.ColumnType, "char") {
+			d.Want += ", as text has a charset and a collation, which take different keys for one"
+		}
+		differences = append(differences, d)
+	}
+	for _, c := range got {
+		known := slices.ContainsFunc(t.columns, func(want column) bool { return want.name == c.ColumnName })
+		if known || c.Nullable != 0 || c.HasDefault != 0 || generated(c.Extra) {
+			continue
+		}
+		differences = append(differences, Difference{
+			Table: t.name, Column: c.ColumnName, Got: "not null without a default, and not known here", Want: "absent, or optional: inserts fail",
+			Cure: "ALTER TABLE " + t.name + " MODIFY `" + c.ColumnName + "` " + strings.ToUpper(c.ColumnType) + " NULL;",
+		})
+	}
+	return differences
+}
+
+func (t table) compareIndexes(got []*lockdb.ListIndexesRow) (differences []Difference) {
+	var names []string // in the order of the catalogue
+	parts := map[string][]string{}
+	unique := map[string]bool{}
+	for _, i := range got {
+		if !slices.Contains(names, i.IndexName) {
+			names = append(names, i.IndexName)
+		}
+		part := i.ColumnName
+		if i.PrefixLength > 0 {
+			part = fmt.Sprintf("%s(%d)", part, i.PrefixLength)
+		}
+		parts[i.IndexName] = append(parts[i.IndexName], part)
+		unique[i.IndexName] = i.IsUnique != 0
+	}
+	alter := "ALTER TABLE " + t.name + " "
+	primary := strings.Join(parts["PRIMARY"], ", ")
+	if primary != t.primary {
+		d := Difference{Table: t.name, Got: "without a primary key", Want: "PRIMARY KEY (" + t.primary + ")", Cure: alter + "ADD PRIMARY KEY (" + t.primary + ");"}
+		if primary != "" {
+			d.Got, d.Cure = "PRIMARY KEY ("+primary+")", alter+"DROP PRIMARY KEY, ADD PRIMARY KEY ("+t.primary+");"
+		}
+		differences = append(differences, d)
+	}
+	for _, name := range names {
+		if name == "PRIMARY" {
+			continue
+		}
+		d := Difference{
+			Table: t.name, Got: "with index " + name + " (" + strings.Join(parts[name], ", ") + ")", Want: "without it, as every lock taken would maintain it",
+			Cure: alter + "DROP INDEX `" + strings.ReplaceAll(name, "`", "``") + "`;",
+		}
+		if unique[name] {
+			d.Got, d.Want = "with unique index "+name+" ("+strings.Join(parts[name], ", ")+")", "without it, as a second unique index makes acquisitions deadlock"
+		}
+		differences = append(differences, d)
+	}
+	return differences
+}
+
+// compareFloors finds shards without a floor. What a lost floor was nobody knows:
+// one that no epoch has reached is right.
+func compareFloors(present []int16) []Difference {
+	var missing, rows []string
+	for shard := int16(0); shard < shards; shard++ {
+		if slices.Contains(present, shard) {
+			continue
+		}
+		first := shard
+		for ; shard < shards && !slices.Contains(present, shard); shard++ {
+			rows = append(rows, fmt.Sprintf("SELECT %d AS shard", shard))
+		}
+		if last := shard - 1; last > first {
+			missing = append(missing, fmt.Sprintf("%d-%d", first, last))
+		} else {
+			missing = append(missing, fmt.Sprint(first))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return []Difference{{
+		Table: "helix_lock_floor", Got: "without shards " + strings.Join(missing, ", "), Want: "one row for each of 0 to 255, without which keys cannot be acquired",
+		Cure: "INSERT IGNORE INTO helix_lock_floor (shard, floor_epoch) SELECT missing.shard, GREATEST((SELECT COALESCE(MAX(epoch), 0) FROM helix_locks), " +
+			"(SELECT COALESCE(MAX(f.floor_epoch), 0) FROM helix_lock_floor AS f)) FROM (" + strings.Join(rows, " UNION ALL ") + ") AS missing;",
+	}}
+}
+
+var displayWidth = regexp.MustCompile(`^(tinyint|smallint|mediumint|int|bigint)\(\d+\)`)
+
+// spell is a type as MySQL spells it: MariaDB, and older MySQL, also tell how wide
+// an integer is displayed.
+func spell(typ string) string { return displayWidth.ReplaceAllString(typ, "$1") }
+
+func generated(extra string) bool {
+	return strings.Contains(extra, "generated") && !strings.Contains(extra, "default_generated") || strings.Contains(extra, "auto_increment")
+}

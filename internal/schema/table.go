@@ -1,0 +1,42 @@
+package schema
+
+// table is one as the library needs it. A test holds these against the
+// migrations.
+type table struct {
+	name    string
+	primary string
+	columns []column
+}
+
+// column is NOT NULL, as all are.
+type column struct {
+	name string
+	typ  string // as MySQL spells it
+}
+
+// tables is a function, so that nobody can change them.
+func tables() []table {
+	return []table{
+		{name: "helix_locks", primary: "lock_key", columns: []column{
+			{name: "lock_key", typ: "varbinary(255)"},
+			{name: "owner_id", typ: "varbinary(255)"},
+			{name: "epoch", typ: "bigint"},
+			{name: "lease_id", typ: "bigint"},
+			{name: "status", typ: "tinyint"},
+			{name: "expires_at", typ: "datetime(6)"},
+			{name: "acquired_at", typ: "datetime(6)"},
+			{name: "created_at", typ: "datetime(6)"},
+			{name: "updated_at", typ: "datetime(6)"},
+		}},
+		{name: "helix_lock_floor", primary: "shard", columns: []column{
+			{name: "shard", typ: "smallint"},
+			{name: "floor_epoch", typ: "bigint"},
+		}},
+		{name: "helix_lock_extensions", primary: "lease_id", columns: []column{
+			{name: "lease_id", typ: "bigint"},
+			{name: "expires_at", typ: "datetime(6)"},
+		}},
+	}
+}
+
+const shards = 256

@@ -1,0 +1,107 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+)
+
+var (
+	// ErrNewer is in the error of Down for a database that has migrations which this
+	// version of the library does not know.
+	ErrNewer = errors.New("migrations: the database is newer than the library")
+
+	// ErrLockTimeout is in the error of those who waited for longer than [LockWait]
+	// for another process to finish migrating.
+	ErrLockTimeout = errors.New("migrations: another process holds the lock")
+
+	// ErrLockLost is in the error of a locker whose lock was gone when it was
+	// released: another process may have migrated at the same time.
+	ErrLockLost = errors.New("migrations: the lock was lost")
+
+	// ErrPoolTooSmall is in the error of a [NewLeaseLocker] that gets no connection
+	// from a pool whose only one goose has.
+	ErrPoolTooSmall = errors.New("migrations: the pool has one connection, and the lease needs another")
+)
+
+// newerError says that a database is ahead of this version of the library.
+func newerError(version int64) error {
+	return fmt.Errorf("migrations: down: %w: it has version %d and the library knows up to %d: "+
+		"take it back with the version of the library that brought it", ErrNewer, version, latest())
+}
+
+// Error is what Up, Down and the others fail with. What the server or the context
+// said is in it, for errors.Is and errors.As.
+type Error struct {
+	Op      string                   // up, down, status, version
+	Applied []*goose.MigrationResult // done before the failure, and still so
+	Failed  *goose.MigrationResult   // nil where no migration failed, but what is around them
+	Err     error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "migrations: %s: ", e.Op)
+	if e.Failed != nil {
+		fmt.Fprintf(&b, "%s failed", e.Failed.Source.Path)
+	} else {
+		b.WriteString("failed")
+	}
+	if len(e.Applied) > 0 {
+		var names []string
+		for _, r := range e.Applied {
+			names = append(names, r.Source.Path)
+		}
+		fmt.Fprintf(&b, " after %s", strings.Join(names, ", "))
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	if hint := e.hint(); hint != "" {
+		b.WriteString(": " + hint)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// hint says what to do.
+func (e *Error) hint() string {
+	again := "call it again, it goes on where it stopped"
+	switch {
+	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
+		return again
+	case errors.Is(e.Err, ErrLockTimeout), errors.Is(e.Err, ErrLockLost):
+		return "" // they say it themselves
+	case isServerError(e.Err, 1044, 1045, 1142, 1143, 1227, 1370):
+		return "grant the user of this connection CREATE, DROP, ALTER, SELECT, INSERT and DELETE in the database, then " + again
+	case isServerError(e.Err, 1046):
+		return "name the database in the DSN"
+	case isServerError(e.Err, 1290, 1836, 3100, 1047):
+		return "this server takes no writes: migrate on the primary"
+	case isServerError(e.Err, 1205):
+		return "a transaction that is still open uses one of the tables: end it, then " + again
+	case isServerError(e.Err, 1231) && e.Failed != nil:
+		return "do as it says, then " + again
+	case e.Failed != nil:
+		return "what this migration has done so far stays, as DDL commits at once: correct the cause, then " + again
+	}
+	return ""
+}
+
+// failed makes an Error of what goose says.
+func failed(op string, done []*goose.MigrationResult, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{Op: op, Applied: done, Err: err}
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		e.Applied, e.Failed = partial.Applied, partial.Failed
+		if err == error(partial) {
+			e.Err = partial.Err // else something failed besides
+		}
+	}
+	return e
+}

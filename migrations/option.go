@@ -1,0 +1,143 @@
+package migrations
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// Option changes how migrations are run; an invalid one makes the call fail
+// before anything is sent.
+type Option func(*config) error
+
+type config struct {
+	dryRun        bool
+	logger        *slog.Logger
+	sessionLocker lock.SessionLocker
+	locker        lock.Locker
+	unlocked      bool
+}
+
+func newConfig(opts []Option) (c config, err error) {
+	for _, opt := range opts {
+		if opt == nil {
+			return c, errors.New("migrations: an option is nil: leave it out")
+		}
+		if err := opt(&c); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// WithDryRun makes Up, UpTo, Down and DownTo return what they would do, in order
+// and without a duration. It sends one statement, which reads, and takes no lock.
+func WithDryRun() Option {
+	return func(c *config) error {
+		c.dryRun = true
+		return nil
+	}
+}
+
+// WithLogger logs each migration at level Info when it is done, with its file, direction
+// and duration. What fails is returned, never only logged.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *config) error {
+		if logger == nil {
+			return errors.New("migrations: WithLogger(nil): give a logger, or leave the option out")
+		}
+		c.logger = logger
+		return nil
+	}
+}
+
+// WithSessionLocker sets what lets one process migrate at a time. The default is
+// [NewSessionLocker], a named lock of the server.
+func WithSessionLocker(locker lock.SessionLocker) Option {
+	return func(c *config) error {
+		if locker == nil {
+			return errors.New("migrations: WithSessionLocker(nil): give a locker, or leave the option out")
+		}
+		c.sessionLocker = locker
+		return c.checkLocks()
+	}
+}
+
+// WithLocker sets a locker that needs no session, such as one of
+// [NewLeaseLocker] for clusters, where a named lock is one node's.
+func WithLocker(locker lock.Locker) Option {
+	return func(c *config) error {
+		if locker == nil {
+			return errors.New("migrations: WithLocker(nil): give a locker, or leave the option out")
+		}
+		c.locker = locker
+		return c.checkLocks()
+	}
+}
+
+// WithoutLock takes no lock, for those who make sure themselves that nobody else
+// migrates, or whose proxy breaks named locks. Migrations that run twice at once
+// destroy nothing, but one of the two may fail, and has to run again.
+func WithoutLock() Option {
+	return func(c *config) error {
+		c.unlocked = true
+		return c.checkLocks()
+	}
+}
+
+func (c *config) checkLocks() error {
+	n := 0
+	for _, set := range []bool{c.sessionLocker != nil, c.locker != nil, c.unlocked} {
+		if set {
+			n++
+		}
+	}
+	if n > 1 {
+		return errors.New("migrations: more than one of WithSessionLocker, WithLocker and WithoutLock: give one")
+	}
+	return nil
+}
+
+// withoutLease is for when there is no table to hold a lease in.
+func (c config) withoutLease() config {
+	c.locker = nil
+	return c
+}
+
+// provider is made anew for each call: it remembers things about its database.
+func (c config) provider(db *sql.DB) (*goose.Provider, error) {
+	inner, err := database.NewStore(database.DialectMySQL, VersionTable)
+	if err != nil {
+		return nil, err
+	}
+	opts := []goose.ProviderOption{goose.WithStore(&versionStore{inner}), goose.WithDisableGlobalRegistry(true)}
+	switch {
+	case c.logger != nil:
+		opts = append(opts, goose.WithSlog(c.logger), goose.WithVerbose(true))
+	default:
+		opts = append(opts, goose.WithLogger(goose.NopLogger()))
+	}
+	switch {
+	case c.unlocked:
+	case c.locker != nil:
+		opts = append(opts, goose.WithLocker(c.locker))
+	case c.sessionLocker != nil:
+		opts = append(opts, goose.WithSessionLocker(c.sessionLocker))
+	default:
+		locker, err := NewSessionLocker()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(goose.DialectCustom, db, FS, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	return p, nil
+}
