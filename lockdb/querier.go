@@ -246,7 +246,7 @@ type Querier interface {
 	//      LOWER(c.table_name) AS table_name,
 	//      LOWER(c.column_name) AS column_name,
 	//      LOWER(c.column_type) AS column_type,
-	//      CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+	//      LOWER(c.is_nullable) AS nullable,
 	//      CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
 	//      LOWER(COALESCE(c.extra, '')) AS extra
 	//  FROM information_schema.columns AS c

@@ -672,7 +672,7 @@ SELECT
     LOWER(c.table_name) AS table_name,
     LOWER(c.column_name) AS column_name,
     LOWER(c.column_type) AS column_type,
-    CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+    LOWER(c.is_nullable) AS nullable,
     CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
     LOWER(COALESCE(c.extra, '')) AS extra
 FROM information_schema.columns AS c
@@ -684,7 +684,7 @@ type ListColumnsRow struct {
 	TableName  string `json:"table_name"`
 	ColumnName string `json:"column_name"`
 	ColumnType string `json:"column_type"`
-	Nullable   int64  `json:"nullable"`
+	Nullable   string `json:"nullable"`
 	HasDefault int64  `json:"has_default"`
 	Extra      string `json:"extra"`
 }
@@ -695,7 +695,7 @@ type ListColumnsRow struct {
 //	    LOWER(c.table_name) AS table_name,
 //	    LOWER(c.column_name) AS column_name,
 //	    LOWER(c.column_type) AS column_type,
-//	    CAST(c.is_nullable = 'YES' AS SIGNED) AS nullable,
+//	    LOWER(c.is_nullable) AS nullable,
 //	    CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
 //	    LOWER(COALESCE(c.extra, '')) AS extra
 //	FROM information_schema.columns AS c

@@ -127,10 +127,10 @@ func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Diffe
 		}
 		c := got[i]
 		d.Got = spell(c.ColumnType)
-		if d.Got == want.typ && c.Nullable == 0 && !generated(c.Extra) {
+		if d.Got == want.typ && c.Nullable == "no" && !generated(c.Extra) {
 			continue
 		}
-		if c.Nullable != 0 {
+		if c.Nullable != "no" {
 			d.Got += " null"
 		}
 		if generated(c.Extra) {
@@ -143,7 +143,7 @@ func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Diffe
 	}
 	for _, c := range got {
 		known := slices.ContainsFunc(t.columns, func(want column) bool { return want.name == c.ColumnName })
-		if known || c.Nullable != 0 || c.HasDefault != 0 || generated(c.Extra) {
+		if known || c.Nullable != "no" || c.HasDefault != 0 || generated(c.Extra) {
 			continue
 		}
 		differences = append(differences, Difference{

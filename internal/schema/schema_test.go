@@ -1,0 +1,237 @@
+package schema_test
+
+import (
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/gox-helix/gox-helix/internal/schema"
+	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
+	"github.com/gox-helix/gox-helix/migrations"
+)
+
+func TestMain(m *testing.M) { servertest.Main(m) }
+
+// onMigrated gives a test databases with every migration.
+func onMigrated(t *testing.T, test func(t *testing.T, db *sql.DB)) {
+	t.Helper()
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		name := s.EmptyDatabase(t)
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = name })
+		if _, err := migrations.Up(t.Context(), db); err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Verify(t.Context(), db); err != nil {
+			t.Fatalf("what the migrations make: %v", err)
+		}
+		test(t, db)
+	})
+}
+
+func exec(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func differences(t *testing.T, db *sql.DB) []schema.Difference {
+	t.Helper()
+	err := schema.Verify(t.Context(), db)
+	var drift *schema.DriftError
+	if err != nil && !errors.As(err, &drift) {
+		t.Fatal(err)
+	}
+	if drift == nil {
+		return nil
+	}
+	return drift.Differences
+}
+
+// Each change of the live tables is found, said, and cured by the SQL that is
+// given for it.
+func TestDriftAndCure(t *testing.T) {
+	for name, c := range map[string]struct {
+		change, table, column, got string
+	}{
+		"type":              {"ALTER TABLE helix_locks MODIFY epoch INT NOT NULL", "helix_locks", "epoch", "int"},
+		"unsigned":          {"ALTER TABLE helix_locks MODIFY epoch BIGINT UNSIGNED NOT NULL", "helix_locks", "epoch", "bigint unsigned"},
+		"shorter":           {"ALTER TABLE helix_locks MODIFY lock_key VARBINARY(100) NOT NULL", "helix_locks", "lock_key", "varbinary(100)"},
+		"text":              {"ALTER TABLE helix_locks MODIFY lock_key VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL", "helix_locks", "lock_key", "varchar(255)"},
+		"precision":         {"ALTER TABLE helix_locks MODIFY expires_at DATETIME NOT NULL", "helix_locks", "expires_at", "datetime"},
+		"timestamp":         {"ALTER TABLE helix_lock_extensions MODIFY expires_at TIMESTAMP(6) NOT NULL", "helix_lock_extensions", "expires_at", "timestamp(6)"},
+		"enum":              {"ALTER TABLE helix_locks MODIFY status ENUM('0','1','2') NOT NULL", "helix_locks", "status", "enum('0','1','2')"},
+		"nullable":          {"ALTER TABLE helix_locks MODIFY owner_id VARBINARY(255) NULL", "helix_locks", "owner_id", "varbinary(255) null"},
+		"nullable floor":    {"ALTER TABLE helix_lock_floor MODIFY floor_epoch BIGINT NULL", "helix_lock_floor", "floor_epoch", "bigint null"},
+		"no lease_id":       {"ALTER TABLE helix_locks DROP COLUMN lease_id", "helix_locks", "lease_id", "missing"},
+		"engine":            {"ALTER TABLE helix_lock_extensions ENGINE = MyISAM", "helix_lock_extensions", "", "of engine myisam"},
+		"no primary key":    {"ALTER TABLE helix_locks DROP PRIMARY KEY", "helix_locks", "", "without a primary key"},
+		"another key":       {"ALTER TABLE helix_lock_floor DROP PRIMARY KEY, ADD PRIMARY KEY (floor_epoch, shard)", "helix_lock_floor", "", "PRIMARY KEY (floor_epoch, shard)"},
+		"a prefix":          {"ALTER TABLE helix_locks DROP PRIMARY KEY, ADD PRIMARY KEY (lock_key(20))", "helix_locks", "", "PRIMARY KEY (lock_key(20))"},
+		"second unique key": {"ALTER TABLE helix_locks ADD UNIQUE KEY once (lock_key, epoch)", "helix_locks", "", "with unique index once (lock_key, epoch)"},
+		"index":             {"ALTER TABLE helix_locks ADD KEY `by ``owner` (owner_id)", "helix_locks", "", "with index by `owner (owner_id)"},
+		"required column":   {"ALTER TABLE helix_locks ADD COLUMN domain VARCHAR(20) NOT NULL", "helix_locks", "domain", "not null without a default, and not known here"},
+		"one floor":         {"DELETE FROM helix_lock_floor WHERE shard = 7", "helix_lock_floor", "", "without shards 7"},
+		"floors":            {"DELETE FROM helix_lock_floor WHERE shard IN (0, 100, 101, 102, 254, 255)", "helix_lock_floor", "", "without shards 0, 100-102, 254-255"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onMigrated(t, func(t *testing.T, db *sql.DB) {
+				exec(t, db, c.change)
+				found := differences(t, db)
+				if len(found) != 1 {
+					t.Fatalf("differences: %v", found)
+				}
+				d := found[0]
+				if d.Table != c.table || d.Column != c.column || d.Got != c.got {
+					t.Errorf("%s", d)
+				}
+				if !strings.HasSuffix(d.Cure, ";") {
+					t.Fatalf("no SQL: %s", d.Cure)
+				}
+				exec(t, db, d.Cure)
+				if left := differences(t, db); len(left) > 0 {
+					t.Errorf("after %s: %v", d.Cure, left)
+				}
+			})
+		})
+	}
+}
+
+// A cure never lowers what fencing tokens have reached.
+func TestCureOfFloors(t *testing.T) {
+	onMigrated(t, func(t *testing.T, db *sql.DB) {
+		exec(t, db, "UPDATE helix_lock_floor SET floor_epoch = 41 WHERE shard = 3")
+		exec(t, db, "INSERT INTO helix_locks VALUES ('k', 'o', 40, 0, 0, NOW(), NOW(), NOW(), NOW())")
+		exec(t, db, "DELETE FROM helix_lock_floor WHERE shard BETWEEN 8 AND 9")
+		exec(t, db, differences(t, db)[0].Cure)
+		var floor int
+		if err := db.QueryRowContext(t.Context(), "SELECT MIN(floor_epoch) FROM helix_lock_floor WHERE shard IN (8, 9)").Scan(&floor); err != nil || floor != 41 {
+			t.Errorf("floor %d, error %v", floor, err)
+		}
+	})
+}
+
+// Every column is looked at: without it, the table is not ours.
+func TestEveryColumnIsNeeded(t *testing.T) {
+	onMigrated(t, func(t *testing.T, db *sql.DB) {
+		for _, column := range []string{"owner_id", "epoch", "lease_id", "status", "expires_at", "created_at", "updated_at"} {
+			exec(t, db, "CREATE TABLE kept LIKE helix_locks")
+			exec(t, db, "ALTER TABLE helix_locks DROP COLUMN "+column)
+			found := differences(t, db)
+			if len(found) != 1 || found[0].Column != column || found[0].Got != "missing" {
+				t.Errorf("without %s: %v", column, found)
+			}
+			exec(t, db, "DROP TABLE helix_locks")
+			exec(t, db, "RENAME TABLE kept TO helix_locks")
+		}
+	})
+}
+
+func TestHarmlessChanges(t *testing.T) {
+	onMigrated(t, func(t *testing.T, db *sql.DB) {
+		exec(t, db, "ALTER TABLE helix_locks ADD COLUMN note VARCHAR(20) NULL, ADD COLUMN team VARCHAR(20) NOT NULL DEFAULT 'x', ADD COLUMN twice BIGINT AS (epoch * 2)")
+		if found := differences(t, db); len(found) > 0 {
+			t.Errorf("%v", found)
+		}
+	})
+}
+
+func TestMissingTables(t *testing.T) {
+	onMigrated(t, func(t *testing.T, db *sql.DB) {
+		for _, table := range []string{"helix_locks", "helix_lock_floor", "helix_lock_extensions"} {
+			exec(t, db, "DROP TABLE "+table)
+			found := differences(t, db)
+			if !slices.ContainsFunc(found, func(d schema.Difference) bool { return d.Table == table && strings.HasPrefix(d.Got, "missing") }) {
+				t.Errorf("without %s: %v", table, found)
+			}
+		}
+		var drift *schema.DriftError
+		if err := schema.Verify(t.Context(), db); !errors.As(err, &drift) || !drift.NotMigrated() || len(drift.Differences) != 3 {
+			t.Errorf("without tables: %v", err)
+		}
+		exec(t, db, "CREATE TABLE helix_locks_older (id INT PRIMARY KEY)")
+		if found := differences(t, db); !strings.Contains(found[0].Got, "set aside") {
+			t.Errorf("in the middle of a migration: %v", found)
+		}
+		exec(t, db, "CREATE TABLE helix_locks (id INT PRIMARY KEY, lock_key VARCHAR(255) NOT NULL, status ENUM('active') NOT NULL)")
+		if found := differences(t, db); len(found) != 3 || !strings.Contains(found[0].Got, "older client") {
+			t.Errorf("an older table: %v", found)
+		}
+	})
+}
+
+func TestNoDatabase(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = "" })
+		if err := schema.Verify(t.Context(), db); err == nil || !strings.Contains(err.Error(), "no database is selected") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// Whatever the session, the answer is the same.
+func TestVerifyInAnySession(t *testing.T) {
+	for name, params := range map[string]map[string]string{
+		"ansi":    {"sql_mode": "'ANSI,NO_BACKSLASH_ESCAPES'"},
+		"swedish": {"collation_connection": "latin1_swedish_ci"},
+		"utf16":   {"collation_connection": "utf16_bin"},
+		"prepare": {"autocommit": "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+				db := s.Open(t, func(c *mysql.Config) { c.Params = params; c.ParseTime = name == "ansi"; c.ClientFoundRows = true })
+				if err := schema.Verify(t.Context(), db); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestCollisions(t *testing.T) {
+	for name, c := range map[string]struct {
+		column string
+		keys   []string
+		want   [][]string
+	}{
+		"case, accent and space": {"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", []string{"a", "A", "b", "c ", "c", "é", "E", "Z"}, [][]string{{"A", "a"}, {"c", "c "}, {"E", "é"}}},
+		"bytes but for spaces":   {"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", []string{"a", "A", "c ", "c"}, [][]string{{"c", "c "}}},
+		"latin":                  {"VARCHAR(255) CHARACTER SET latin1", []string{"é", "É", "x"}, [][]string{{"É", "é"}}},
+		"none":                   {"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", []string{"a", "A"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+				database := s.EmptyDatabase(t)
+				db := s.Open(t, func(c *mysql.Config) { c.DBName = database })
+				check := func(want [][]string) {
+					t.Helper()
+					found, err := schema.Collisions(t.Context(), db)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var got [][]string
+					for _, c := range found {
+						got = append(got, c.Keys)
+					}
+					if !slices.EqualFunc(got, want, slices.Equal) {
+						t.Errorf("collisions %q, want %q", got, want)
+					}
+				}
+				check(nil)
+				exec(t, db, "CREATE TABLE helix_locks (lock_key "+c.column+" NOT NULL)")
+				for _, key := range c.keys {
+					if _, err := db.ExecContext(t.Context(), "INSERT INTO helix_locks VALUES (?)", key); err != nil {
+						t.Fatal(err)
+					}
+				}
+				check(c.want)
+				exec(t, db, "RENAME TABLE helix_locks TO helix_locks_older")
+				check(c.want)
+			})
+		})
+	}
+}
