@@ -18,7 +18,7 @@ CREATE TABLE information_schema.columns (
     is_nullable        VARCHAR(3)  NOT NULL,
     column_type        LONGTEXT    NOT NULL,
     collation_name     VARCHAR(64),
-    extra              VARCHAR(256)
+    extra              VARCHAR(256) NOT NULL
 );
 
 CREATE TABLE information_schema.statistics (

@@ -548,7 +548,7 @@ SELECT CAST(COALESCE(IS_USED_LOCK(sqlc.arg(name)), 0) AS SIGNED) AS connection;
 -- name: ListTables :many
 -- The tables of this library in the current database, and what a migration has
 -- left. Names of the catalogue are spelt in either case.
-SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, '')) AS engine
+SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 FROM information_schema.tables AS t
 WHERE t.table_schema = DATABASE()
     AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
@@ -561,7 +561,7 @@ SELECT
     LOWER(c.column_type) AS column_type,
     LOWER(c.is_nullable) AS nullable,
     CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
-    LOWER(COALESCE(c.extra, '')) AS extra
+    LOWER(c.extra) AS extra
 FROM information_schema.columns AS c
 WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
 ORDER BY c.table_name, c.ordinal_position;
@@ -571,7 +571,7 @@ SELECT
     LOWER(s.table_name) AS table_name,
     s.index_name,
     CAST(s.non_unique = 0 AS SIGNED) AS is_unique,
-    LOWER(COALESCE(s.column_name, '')) AS column_name,
+    LOWER(COALESCE(s.column_name, _utf8mb4'')) AS column_name,
     CAST(COALESCE(s.sub_part, 0) AS SIGNED) AS prefix_length
 FROM information_schema.statistics AS s
 WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
