@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/gox-helix/gox-helix/internal/schema"
 	"github.com/gox-helix/gox-helix/lockdb"
 )
 
@@ -32,7 +33,7 @@ type Locker struct {
 }
 
 // New returns a Locker for the database of db, whose tables the migrations of
-// this module have created. It sends nothing: a database that is not migrated
+// this module have created. It sends nothing, but with [WithVerify]: otherwise a database that is not migrated
 // shows as [ErrNotMigrated] at the first use, or in [Locker.Prepare].
 //
 // It fails with an [InvalidError] for an invalid option or a nil db, and where
@@ -45,10 +46,29 @@ func New(db *sql.DB, opts ...Option) (*Locker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.verify != nil {
+		if err := verify(c.verify, db); err != nil {
+			return nil, err
+		}
+		c.verify = nil
+	}
 	l := &Locker{config: c, db: db, plain: lockdb.New(db), known: newKnownKeys(rememberedKeys)}
 	l.queries.Store(l.plain)
 	l.keeper = newKeeper(l)
 	return l, nil
+}
+
+// verify says that migrations are missing in the package's own words, too.
+func verify(ctx context.Context, db *sql.DB) error {
+	err := schema.Verify(ctx, db)
+	var drift *schema.DriftError
+	if errors.As(err, &drift) && drift.NotMigrated() {
+		return fmt.Errorf("txlock: %w: %w", ErrNotMigrated, err)
+	}
+	if err != nil {
+		return fmt.Errorf("txlock: %w", err)
+	}
+	return nil
 }
 
 // Owner returns the name under which this Locker holds.

@@ -1,6 +1,7 @@
 package txlock
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"time"
@@ -17,6 +18,7 @@ type config struct {
 	txOptions   *sql.TxOptions
 	observers   []Observer
 	poll        time.Duration
+	verify      context.Context //nolint:containedctx // of New alone, which has no other
 }
 
 // WithOwner names the holder in every lease of the Locker, 1 to 255 bytes. The
@@ -65,6 +67,23 @@ func WithMaxAttempts(n int) Option {
 			return &InvalidError{Kind: ErrInvalidArgument, Value: fmt.Sprintf("WithMaxAttempts(%d)", n), Reason: "must be from 1 to 1000"}
 		}
 		c.attempts = n
+		return nil
+	}
+}
+
+// WithVerify makes [New] compare the tables once with what this version needs, as
+// migrations.Verify does: at start-up an error then names every difference and its cure,
+// rather than the first statement that trips over one. New fails with a
+// migrations.DriftError, which matches [ErrNotMigrated] where migrations have not run or were
+// interrupted, and with what the server said if it could not be asked within ctx.
+//
+// It is four statements, on one connection or several, which only read.
+func WithVerify(ctx context.Context) Option {
+	return func(c *config) error {
+		if ctx == nil {
+			return invalidNil("context.Context", "give WithVerify the context of the start-up")
+		}
+		c.verify = ctx
 		return nil
 	}
 }
