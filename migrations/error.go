@@ -75,7 +75,7 @@ func (e *Error) hint() string {
 	case errors.Is(e.Err, ErrLockTimeout), errors.Is(e.Err, ErrLockLost):
 		return "" // they say it themselves
 	case isServerError(e.Err, 1044, 1045, 1142, 1143, 1227, 1370):
-		return "grant the user of this connection CREATE, DROP, ALTER, SELECT, INSERT and DELETE in the database, then " + again
+		return "grant the user of this connection CREATE, DROP, ALTER, SELECT, INSERT, UPDATE and DELETE in the database, then " + again
 	case isServerError(e.Err, 1046):
 		return "name the database in the DSN"
 	case isServerError(e.Err, 1290, 1836, 3100, 1047):

@@ -13,7 +13,15 @@ var errInterrupted = errors.New("interrupted here")
 // the one after the nth that changes something, as if the process was killed there.
 type interrupted struct {
 	driver.Connector
-	left int // statements that may still change something
+	left int    // statements that may still change something
+	at   func() // called in place of the next one, if any
+}
+
+func (c *interrupted) interrupt() error {
+	if c.at != nil {
+		c.at()
+	}
+	return errInterrupted
 }
 
 func (c *interrupted) Connect(ctx context.Context) (driver.Conn, error) {
@@ -36,11 +44,11 @@ func (c *interruptedConn) QueryContext(ctx context.Context, query string, args [
 
 func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if c.connector.left < 0 {
-		return nil, errInterrupted
+		return nil, c.connector.interrupt()
 	}
 	if changes(query) {
 		if c.connector.left--; c.connector.left < 0 {
-			return nil, errInterrupted
+			return nil, c.connector.interrupt()
 		}
 	}
 	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)

@@ -12,7 +12,12 @@ import (
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 )
 
-func TestMain(m *testing.M) { servertest.Main(m) }
+func TestMain(m *testing.M) {
+	if child() {
+		return
+	}
+	servertest.Main(m)
+}
 
 // database is an empty one on a server, for the stock goose command.
 type database struct {

@@ -1,0 +1,138 @@
+package migrations_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/gox-helix/gox-helix/migrations"
+)
+
+func (d *database) sessionLocker(opts ...migrations.LockOption) lock.SessionLocker {
+	d.Helper()
+	return ok[lock.SessionLocker](d.T)(migrations.NewSessionLocker(opts...))
+}
+
+func (d *database) conn(db *sql.DB) *sql.Conn {
+	d.Helper()
+	conn := ok[*sql.Conn](d.T)(db.Conn(d.Context()))
+	d.Cleanup(func() {
+		if err := conn.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) {
+			d.Error(err)
+		}
+	})
+	return conn
+}
+
+func (d *database) connectionID(conn *sql.Conn) (id int64) {
+	d.Helper()
+	if err := conn.QueryRowContext(d.Context(), `SELECT CONNECTION_ID()`).Scan(&id); err != nil {
+		d.Fatal(err)
+	}
+	return id
+}
+
+func TestSessionLocker(t *testing.T) {
+	onServers(t, func(d *database) {
+		first, second := d.conn(d.db), d.conn(d.db)
+		l := d.sessionLocker(migrations.LockWait(0))
+		lockIt := func(conn *sql.Conn) error { return l.SessionLock(d.Context(), conn) }
+		if err := lockIt(first); err != nil {
+			d.Fatal(err)
+		}
+		err := lockIt(second)
+		if !errors.Is(err, migrations.ErrLockTimeout) || !strings.Contains(err.Error(), "KILL") {
+			d.Errorf("a second holder: %v", err)
+		}
+		other := d.server.EmptyDatabase(d.T)
+		elsewhere := d.conn(d.server.Open(d.T, func(c *mysql.Config) { c.DBName = other }))
+		if err := lockIt(elsewhere); err != nil {
+			d.Errorf("another database: %v", err)
+		}
+		if err := l.SessionUnlock(d.Context(), elsewhere); err != nil {
+			d.Error(err)
+		}
+		if err := l.SessionUnlock(d.Context(), first); err != nil {
+			d.Error(err)
+		}
+		if err := l.SessionUnlock(d.Context(), first); !errors.Is(err, migrations.ErrLockLost) {
+			d.Errorf("unlocked twice: %v", err)
+		}
+		if err := lockIt(second); err != nil {
+			d.Errorf("after the unlock: %v", err)
+		}
+		// Killed, the holder loses it, and is told.
+		d.exec(fmt.Sprintf(`KILL %d`, d.connectionID(second)))
+		waiting := d.sessionLocker()
+		if err := waiting.SessionLock(d.Context(), first); err != nil {
+			d.Errorf("after the kill: %v", err)
+		}
+		if err := l.SessionUnlock(d.Context(), second); !errors.Is(err, migrations.ErrLockLost) {
+			d.Errorf("unlock after the kill: %v", err)
+		}
+		if err := waiting.SessionUnlock(d.Context(), first); err != nil {
+			d.Error(err)
+		}
+	})
+}
+
+// Who stops waiting leaves nothing behind.
+func TestSessionLockerCancelled(t *testing.T) {
+	onServers(t, func(d *database) {
+		l := d.sessionLocker()
+		holder := d.conn(d.db)
+		if err := l.SessionLock(d.Context(), holder); err != nil {
+			d.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(d.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := l.SessionLock(ctx, d.conn(d.db)); !errors.Is(err, context.DeadlineExceeded) {
+			d.Errorf("error %v", err)
+		}
+		if err := l.SessionUnlock(d.Context(), holder); err != nil {
+			d.Error(err)
+		}
+		// The server may grant it to the one who has gone, but only until it has noticed.
+		if err := l.SessionLock(d.Context(), holder); err != nil {
+			d.Fatal(err)
+		}
+		if err := l.SessionUnlock(d.Context(), holder); err != nil {
+			d.Error(err)
+		}
+	})
+}
+
+// Up waits for who migrates, for as long as it is told, and says who that is.
+func TestUpWaits(t *testing.T) {
+	onServers(t, func(d *database) {
+		l := d.sessionLocker(migrations.LockWait(0))
+		holder := d.conn(d.db)
+		if err := l.SessionLock(d.Context(), holder); err != nil {
+			d.Fatal(err)
+		}
+		_, err := migrations.Up(d.Context(), d.db, migrations.WithSessionLocker(l))
+		var e *migrations.Error
+		if !errors.Is(err, migrations.ErrLockTimeout) || !errors.As(err, &e) {
+			d.Errorf("error %v", err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := migrations.Up(d.Context(), d.db)
+			done <- err
+		}()
+		if err := l.SessionUnlock(d.Context(), holder); err != nil {
+			d.Error(err)
+		}
+		if err := <-done; err != nil {
+			d.Error(err)
+		}
+		d.complete()
+	})
+}
