@@ -6,7 +6,7 @@ SQLC := go -C tools tool sqlc
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The modules of this repository that have code of their own.
-MODULES := . demo ormtest txlockotel
+MODULES := . demo goosetest ormtest txlockotel
 
 # Flags for `go test` and for the demo: make test ARGS='-race -run Deadlock'
 ARGS ?=

@@ -129,7 +129,7 @@ func (l *leaseLocker) Unlock(ctx context.Context, _ *sql.DB) error {
 		return errors.New("migrations: unlock: it is not locked: call Lock first")
 	}
 	defer func() { <-l.turn }()
-	ctx, cancel := context.WithTimeout(ctx, unlockPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockPatience)
 	defer cancel()
 	var lost error
 	if cause := context.Cause(held.Context()); cause != nil {

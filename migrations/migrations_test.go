@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+	"go.uber.org/goleak"
 
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 )
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) {
 	if child() {
 		return
 	}
-	servertest.Main(m)
+	servertest.Main(m, func() error { return goleak.Find() })
 }
 
 // database is an empty one on a server, for the stock goose command.

@@ -88,7 +88,7 @@ func release(ctx context.Context, q *lockdb.Queries, name string) error {
 }
 
 func (l *sessionLocker) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, unlockPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockPatience)
 	defer cancel()
 	q := lockdb.New(conn)
 	name, err := l.lockName(ctx, q)
