@@ -39,6 +39,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.collisionsStmt, err = db.PrepareContext(ctx, collisions); err != nil {
 		return nil, fmt.Errorf("error preparing query Collisions: %w", err)
 	}
+	if q.createVersionTableStmt, err = db.PrepareContext(ctx, createVersionTable); err != nil {
+		return nil, fmt.Errorf("error preparing query CreateVersionTable: %w", err)
+	}
 	if q.currentDatabaseStmt, err = db.PrepareContext(ctx, currentDatabase); err != nil {
 		return nil, fmt.Errorf("error preparing query CurrentDatabase: %w", err)
 	}
@@ -169,6 +172,11 @@ func (q *Queries) Close() error {
 	if q.collisionsStmt != nil {
 		if cerr := q.collisionsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing collisionsStmt: %w", cerr)
+		}
+	}
+	if q.createVersionTableStmt != nil {
+		if cerr := q.createVersionTableStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing createVersionTableStmt: %w", cerr)
 		}
 	}
 	if q.currentDatabaseStmt != nil {
@@ -378,91 +386,93 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                    DBTX
-	tx                    *sql.Tx
-	acquireKnownLockStmt  *sql.Stmt
-	acquireLockStmt       *sql.Stmt
-	acquireLockNoWaitStmt *sql.Stmt
-	claimExtensionStmt    *sql.Stmt
-	collisionsStmt        *sql.Stmt
-	currentDatabaseStmt   *sql.Stmt
-	deleteExtensionStmt   *sql.Stmt
-	deleteLocksStmt       *sql.Stmt
-	ensureLockStmt        *sql.Stmt
-	ensureLocksStmt       *sql.Stmt
-	extendLeaseStmt       *sql.Stmt
-	fenceLockStmt         *sql.Stmt
-	getNamedLockStmt      *sql.Stmt
-	inspectLockStmt       *sql.Stmt
-	listColumnsStmt       *sql.Stmt
-	listFloorShardsStmt   *sql.Stmt
-	listIndexesStmt       *sql.Stmt
-	listLocksStmt         *sql.Stmt
-	listTablesStmt        *sql.Stmt
-	listVersionsStmt      *sql.Stmt
-	lockFloorsStmt        *sql.Stmt
-	lockOldExtensionsStmt *sql.Stmt
-	lockPurgeableStmt     *sql.Stmt
-	lockRowsStmt          *sql.Stmt
-	lockRowsNoWaitStmt    *sql.Stmt
-	missingLocksStmt      *sql.Stmt
-	namedLockHolderStmt   *sql.Stmt
-	olderCollisionsStmt   *sql.Stmt
-	purgeCandidatesStmt   *sql.Stmt
-	raiseFloorsStmt       *sql.Stmt
-	releaseLockStmt       *sql.Stmt
-	releaseNamedLockStmt  *sql.Stmt
-	renewLeasesStmt       *sql.Stmt
-	renewLockStmt         *sql.Stmt
-	retireLockStmt        *sql.Stmt
-	revokeLockStmt        *sql.Stmt
-	standingLeasesStmt    *sql.Stmt
-	takeLocksStmt         *sql.Stmt
-	verifyLockStmt        *sql.Stmt
+	db                     DBTX
+	tx                     *sql.Tx
+	acquireKnownLockStmt   *sql.Stmt
+	acquireLockStmt        *sql.Stmt
+	acquireLockNoWaitStmt  *sql.Stmt
+	claimExtensionStmt     *sql.Stmt
+	collisionsStmt         *sql.Stmt
+	createVersionTableStmt *sql.Stmt
+	currentDatabaseStmt    *sql.Stmt
+	deleteExtensionStmt    *sql.Stmt
+	deleteLocksStmt        *sql.Stmt
+	ensureLockStmt         *sql.Stmt
+	ensureLocksStmt        *sql.Stmt
+	extendLeaseStmt        *sql.Stmt
+	fenceLockStmt          *sql.Stmt
+	getNamedLockStmt       *sql.Stmt
+	inspectLockStmt        *sql.Stmt
+	listColumnsStmt        *sql.Stmt
+	listFloorShardsStmt    *sql.Stmt
+	listIndexesStmt        *sql.Stmt
+	listLocksStmt          *sql.Stmt
+	listTablesStmt         *sql.Stmt
+	listVersionsStmt       *sql.Stmt
+	lockFloorsStmt         *sql.Stmt
+	lockOldExtensionsStmt  *sql.Stmt
+	lockPurgeableStmt      *sql.Stmt
+	lockRowsStmt           *sql.Stmt
+	lockRowsNoWaitStmt     *sql.Stmt
+	missingLocksStmt       *sql.Stmt
+	namedLockHolderStmt    *sql.Stmt
+	olderCollisionsStmt    *sql.Stmt
+	purgeCandidatesStmt    *sql.Stmt
+	raiseFloorsStmt        *sql.Stmt
+	releaseLockStmt        *sql.Stmt
+	releaseNamedLockStmt   *sql.Stmt
+	renewLeasesStmt        *sql.Stmt
+	renewLockStmt          *sql.Stmt
+	retireLockStmt         *sql.Stmt
+	revokeLockStmt         *sql.Stmt
+	standingLeasesStmt     *sql.Stmt
+	takeLocksStmt          *sql.Stmt
+	verifyLockStmt         *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                    tx,
-		tx:                    tx,
-		acquireKnownLockStmt:  q.acquireKnownLockStmt,
-		acquireLockStmt:       q.acquireLockStmt,
-		acquireLockNoWaitStmt: q.acquireLockNoWaitStmt,
-		claimExtensionStmt:    q.claimExtensionStmt,
-		collisionsStmt:        q.collisionsStmt,
-		currentDatabaseStmt:   q.currentDatabaseStmt,
-		deleteExtensionStmt:   q.deleteExtensionStmt,
-		deleteLocksStmt:       q.deleteLocksStmt,
-		ensureLockStmt:        q.ensureLockStmt,
-		ensureLocksStmt:       q.ensureLocksStmt,
-		extendLeaseStmt:       q.extendLeaseStmt,
-		fenceLockStmt:         q.fenceLockStmt,
-		getNamedLockStmt:      q.getNamedLockStmt,
-		inspectLockStmt:       q.inspectLockStmt,
-		listColumnsStmt:       q.listColumnsStmt,
-		listFloorShardsStmt:   q.listFloorShardsStmt,
-		listIndexesStmt:       q.listIndexesStmt,
-		listLocksStmt:         q.listLocksStmt,
-		listTablesStmt:        q.listTablesStmt,
-		listVersionsStmt:      q.listVersionsStmt,
-		lockFloorsStmt:        q.lockFloorsStmt,
-		lockOldExtensionsStmt: q.lockOldExtensionsStmt,
-		lockPurgeableStmt:     q.lockPurgeableStmt,
-		lockRowsStmt:          q.lockRowsStmt,
-		lockRowsNoWaitStmt:    q.lockRowsNoWaitStmt,
-		missingLocksStmt:      q.missingLocksStmt,
-		namedLockHolderStmt:   q.namedLockHolderStmt,
-		olderCollisionsStmt:   q.olderCollisionsStmt,
-		purgeCandidatesStmt:   q.purgeCandidatesStmt,
-		raiseFloorsStmt:       q.raiseFloorsStmt,
-		releaseLockStmt:       q.releaseLockStmt,
-		releaseNamedLockStmt:  q.releaseNamedLockStmt,
-		renewLeasesStmt:       q.renewLeasesStmt,
-		renewLockStmt:         q.renewLockStmt,
-		retireLockStmt:        q.retireLockStmt,
-		revokeLockStmt:        q.revokeLockStmt,
-		standingLeasesStmt:    q.standingLeasesStmt,
-		takeLocksStmt:         q.takeLocksStmt,
-		verifyLockStmt:        q.verifyLockStmt,
+		db:                     tx,
+		tx:                     tx,
+		acquireKnownLockStmt:   q.acquireKnownLockStmt,
+		acquireLockStmt:        q.acquireLockStmt,
+		acquireLockNoWaitStmt:  q.acquireLockNoWaitStmt,
+		claimExtensionStmt:     q.claimExtensionStmt,
+		collisionsStmt:         q.collisionsStmt,
+		createVersionTableStmt: q.createVersionTableStmt,
+		currentDatabaseStmt:    q.currentDatabaseStmt,
+		deleteExtensionStmt:    q.deleteExtensionStmt,
+		deleteLocksStmt:        q.deleteLocksStmt,
+		ensureLockStmt:         q.ensureLockStmt,
+		ensureLocksStmt:        q.ensureLocksStmt,
+		extendLeaseStmt:        q.extendLeaseStmt,
+		fenceLockStmt:          q.fenceLockStmt,
+		getNamedLockStmt:       q.getNamedLockStmt,
+		inspectLockStmt:        q.inspectLockStmt,
+		listColumnsStmt:        q.listColumnsStmt,
+		listFloorShardsStmt:    q.listFloorShardsStmt,
+		listIndexesStmt:        q.listIndexesStmt,
+		listLocksStmt:          q.listLocksStmt,
+		listTablesStmt:         q.listTablesStmt,
+		listVersionsStmt:       q.listVersionsStmt,
+		lockFloorsStmt:         q.lockFloorsStmt,
+		lockOldExtensionsStmt:  q.lockOldExtensionsStmt,
+		lockPurgeableStmt:      q.lockPurgeableStmt,
+		lockRowsStmt:           q.lockRowsStmt,
+		lockRowsNoWaitStmt:     q.lockRowsNoWaitStmt,
+		missingLocksStmt:       q.missingLocksStmt,
+		namedLockHolderStmt:    q.namedLockHolderStmt,
+		olderCollisionsStmt:    q.olderCollisionsStmt,
+		purgeCandidatesStmt:    q.purgeCandidatesStmt,
+		raiseFloorsStmt:        q.raiseFloorsStmt,
+		releaseLockStmt:        q.releaseLockStmt,
+		releaseNamedLockStmt:   q.releaseNamedLockStmt,
+		renewLeasesStmt:        q.renewLeasesStmt,
+		renewLockStmt:          q.renewLockStmt,
+		retireLockStmt:         q.retireLockStmt,
+		revokeLockStmt:         q.revokeLockStmt,
+		standingLeasesStmt:     q.standingLeasesStmt,
+		takeLocksStmt:          q.takeLocksStmt,
+		verifyLockStmt:         q.verifyLockStmt,
 	}
 }

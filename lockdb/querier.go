@@ -123,6 +123,17 @@ type Querier interface {
 	//  GROUP BY o.nth, o.new_key
 	//  ORDER BY o.nth, o.new_key
 	Collisions(ctx context.Context) ([]*CollisionsRow, error)
+	// goose's own, but that it may be there. goose makes it before it locks; what several
+	// nodes of a cluster do at once must be nothing to whoever is second.
+	//
+	//  CREATE TABLE IF NOT EXISTS helix_goose_db_version (
+	//      id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+	//      version_id BIGINT          NOT NULL,
+	//      is_applied BOOLEAN         NOT NULL,
+	//      tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
+	//      PRIMARY KEY (id)
+	//  )
+	CreateVersionTable(ctx context.Context) error
 	// Empty where none is selected. LOWER also tells sqlc that it is a string.
 	//
 	//  SELECT LOWER(COALESCE(DATABASE(), '')) AS name

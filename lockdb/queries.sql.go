@@ -342,6 +342,31 @@ func (q *Queries) Collisions(ctx context.Context) ([]*CollisionsRow, error) {
 	return items, nil
 }
 
+const createVersionTable = `-- name: CreateVersionTable :exec
+CREATE TABLE IF NOT EXISTS helix_goose_db_version (
+    id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    version_id BIGINT          NOT NULL,
+    is_applied BOOLEAN         NOT NULL,
+    tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (id)
+)
+`
+
+// goose's own, but that it may be there. goose makes it before it locks; what several
+// nodes of a cluster do at once must be nothing to whoever is second.
+//
+//	CREATE TABLE IF NOT EXISTS helix_goose_db_version (
+//	    id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+//	    version_id BIGINT          NOT NULL,
+//	    is_applied BOOLEAN         NOT NULL,
+//	    tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
+//	    PRIMARY KEY (id)
+//	)
+func (q *Queries) CreateVersionTable(ctx context.Context) error {
+	_, err := q.exec(ctx, q.createVersionTableStmt, createVersionTable)
+	return err
+}
+
 const currentDatabase = `-- name: CurrentDatabase :one
 SELECT LOWER(COALESCE(DATABASE(), '')) AS name
 `
