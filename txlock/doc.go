@@ -140,7 +140,7 @@
 //	(FencedConnector)
 //	the server is killed             as a lost connection        what was committed; epochs go on rising
 //	clocks differ, or jump           –                           a lease may be taken over early or late, and is then fenced
-//	the tables are missing           ErrNotMigrated              nothing; run goose up
+//	the tables are missing           ErrNotMigrated              nothing; migrations.Up, or goose up
 //	an invalid key, TTL or argument  ErrInvalidKey, …            nothing was sent
 //
 // After ErrTxAborted the server has ended the transaction, but the *sql.Tx does
