@@ -547,7 +547,7 @@ SELECT CAST(COALESCE(IS_USED_LOCK(sqlc.arg(name)), 0) AS SIGNED) AS connection;
 
 -- name: ListTables :many
 -- The tables of this library in the current database, and what a migration has
--- left. Names of the catalogue are spelt in either case.
+-- left. Names of the catalog are spelt in either case.
 SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 FROM information_schema.tables AS t
 WHERE t.table_schema = DATABASE()

@@ -99,7 +99,7 @@ func failed(op string, done []*goose.MigrationResult, err error) error {
 	var partial *goose.PartialError
 	if errors.As(err, &partial) {
 		e.Applied, e.Failed = partial.Applied, partial.Failed
-		if err == error(partial) {
+		if errors.Is(partial, err) {
 			e.Err = partial.Err // else something failed besides
 		}
 	}

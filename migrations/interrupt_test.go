@@ -26,20 +26,27 @@ func (c *interrupted) interrupt() error {
 
 func (c *interrupted) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
-	return &interruptedConn{Conn: conn, connector: c}, err
+	if err != nil {
+		return nil, err
+	}
+	able, ok := conn.(driverConn)
+	if !ok {
+		return nil, errors.New("the driver's connections have changed")
+	}
+	return &interruptedConn{able, c}, nil
+}
+
+// driverConn is what the driver's connections are.
+type driverConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.QueryerContext
+	driver.ExecerContext
 }
 
 type interruptedConn struct {
-	driver.Conn
+	driverConn
 	connector *interrupted
-}
-
-func (c *interruptedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
-}
-
-func (c *interruptedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }
 
 func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -51,7 +58,7 @@ func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []
 			return nil, c.connector.interrupt()
 		}
 	}
-	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+	return c.driverConn.ExecContext(ctx, query, args)
 }
 
 // changes is false for what only the session can see.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -356,6 +357,50 @@ func TestOlderClientsAreRefused(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Older clients write as fast as they can when the migration begins. What was
+// answered to them is in the new table, and they are refused from then on.
+func TestTakeOverUnderLoad(t *testing.T) {
+	onServers(t, func(d *database) {
+		d.load("helix_locks_epoch.sql")
+		const clients = 8
+		older := d.open()
+		older.SetMaxOpenConns(clients)
+		var started, ended sync.WaitGroup
+		started.Add(clients)
+		answered := make([]int, clients)
+		refusals := make([]error, clients)
+		for i := range clients {
+			ended.Go(func() {
+				begun := sync.OnceFunc(started.Done)
+				defer begun()
+				for refusals[i] == nil {
+					_, err := older.ExecContext(d.Context(), `INSERT INTO helix_locks (lock_key, owner_id, expires_at, epoch, status) VALUES (?, 'older', NOW() + INTERVAL 1 HOUR, 1, 1)
+						ON DUPLICATE KEY UPDATE expires_at = VALUES(expires_at), epoch = epoch + 1`, fmt.Sprint("client ", i))
+					if refusals[i] = err; err == nil {
+						answered[i]++
+					}
+					if answered[i] == 10 {
+						begun()
+					}
+				}
+			})
+		}
+		started.Wait()
+		d.up()
+		ended.Wait()
+		for i := range clients {
+			var refused *mysql.MySQLError
+			if !errors.As(refusals[i], &refused) || !slices.Contains([]uint16{1146, 1364, 3819, 4025}, refused.Number) {
+				d.Errorf("client %d: %v", i, refusals[i])
+			}
+			if epoch := d.number(`SELECT epoch FROM helix_locks WHERE lock_key = ? AND owner_id = 'older' AND status = 1`, fmt.Sprint("client ", i)); epoch != answered[i] {
+				d.Errorf("client %d was given epoch %d, and the table has %d", i, answered[i], epoch)
+			}
+		}
+		d.complete()
+	})
 }
 
 // In the middle of it, when the copy is not finished, there is no table to write to.

@@ -19,7 +19,7 @@ type Difference = schema.Difference
 // and the rows that the library relies on. It fails with a [DriftError] that names
 // every difference and its cure, or with what the server said.
 //
-// It is four statements, which read the catalogue and one table, on MySQL and MariaDB; the
+// It is four statements, which read the catalog and one table, on MySQL and MariaDB; the
 // user needs some privilege on the tables to see them there, and SELECT on
 // helix_lock_floor.
 func Verify(ctx context.Context, db *sql.DB) error {

@@ -43,7 +43,7 @@ func Verify(ctx context.Context, db lockdb.DBTX) error {
 	return &DriftError{Differences: differences}
 }
 
-// live is what the catalogue says, by table.
+// live is what the catalog says, by table.
 type live struct {
 	engines map[string]string
 	columns map[string][]*lockdb.ListColumnsRow
@@ -155,7 +155,7 @@ func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Diffe
 }
 
 func (t table) compareIndexes(got []*lockdb.ListIndexesRow) (differences []Difference) {
-	var names []string // in the order of the catalogue
+	var names []string // in the order of the catalog
 	parts := map[string][]string{}
 	unique := map[string]bool{}
 	for _, i := range got {

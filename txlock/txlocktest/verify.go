@@ -15,7 +15,7 @@ import (
 // of txlock.New, and migrations.Verify. Without a failure the tables are as they
 // should be; with [NotMigrated] there are none; with another the first statement fails.
 func ExpectVerify(mock sqlmock.Sqlmock, failure ...Failure) {
-	tables, columns, indexes, shards := schema.Catalogue()
+	tables, columns, indexes, shards := schema.Catalog()
 	found := sqlmock.NewRows([]string{"name", "engine"})
 	described := sqlmock.NewRows([]string{"table_name", "column_name", "column_type", "nullable", "has_default", "extra"})
 	indexed := sqlmock.NewRows([]string{"table_name", "index_name", "is_unique", "column_name", "prefix_length"})

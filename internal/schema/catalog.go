@@ -2,9 +2,9 @@ package schema
 
 import "github.com/gox-helix/gox-helix/lockdb"
 
-// Catalogue is what a server answers for tables that are as they should be, for
+// Catalog is what a server answers for tables that are as they should be, for
 // those who play the server.
-func Catalogue() (names []lockdb.ListTablesRow, columns []lockdb.ListColumnsRow, indexes []lockdb.ListIndexesRow, shardRows []int16) {
+func Catalog() (names []lockdb.ListTablesRow, columns []lockdb.ListColumnsRow, indexes []lockdb.ListIndexesRow, shardRows []int16) {
 	for _, t := range tables() {
 		names = append(names, lockdb.ListTablesRow{Name: t.name, Engine: "innodb"})
 		for _, c := range t.columns {

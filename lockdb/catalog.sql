@@ -1,4 +1,4 @@
--- What sqlc has to know of the servers' own catalogue. It creates nothing.
+-- What sqlc has to know of the servers' own catalog. It creates nothing.
 
 CREATE SCHEMA information_schema;
 
