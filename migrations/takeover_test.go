@@ -403,6 +403,23 @@ func TestTakeOverUnderLoad(t *testing.T) {
 	})
 }
 
+// The copy of an older table becomes helix_locks: it is made as that is.
+func TestOneDefinition(t *testing.T) {
+	var found []string
+	for _, file := range files(t) {
+		text := string(ok[[]byte](t)(migrations.FS.ReadFile(file)))
+		for _, name := range []string{"helix_locks", "helix_locks_import"} {
+			if _, rest, is := strings.Cut(text, "CREATE TABLE IF NOT EXISTS "+name+" "); is {
+				definition, _, _ := strings.Cut(rest, ";")
+				found = append(found, definition)
+			}
+		}
+	}
+	if len(found) != 2 || found[0] != found[1] {
+		t.Errorf("the definitions are %s", found)
+	}
+}
+
 // In the middle of it, when the copy is not finished, there is no table to write to.
 func TestOlderClientsAreRefusedMeanwhile(t *testing.T) {
 	eachOlderTable(t, func(d *database, want []string) {
