@@ -14,10 +14,10 @@ import (
 type Collision = schema.Collision
 
 // Collisions lists the keys of an older helix_locks that will be, or since the
-// migration are, locks of their own: at the migration each of them gets the holder
-// and the highest epoch of all. It looks at helix_locks_older, which the migration
-// leaves, or before the migration at helix_locks. Where there is no older table,
-// there are none.
+// migration are, locks of their own: at the migration each of them gets the
+// holder and the highest epoch of all. It looks at helix_locks_older, which the
+// migration leaves, or before the migration at helix_locks. Where there is no
+// older table, there are none.
 //
 // It is one statement or two, which read the whole table and need SELECT on it.
 func Collisions(ctx context.Context, db *sql.DB) ([]Collision, error) {

@@ -16,27 +16,30 @@ import (
 const leaseKey = "goose:migrations"
 
 // NewLeaseLocker returns a locker for goose, for anyone's migrations on a cluster
-// of MySQL or MariaDB whose processes may migrate through different nodes (Galera,
-// Group Replication), where the named locks of [NewSessionLocker] are local to a
-// node: a lease in helix_locks, kept alive while goose migrates, seen by all nodes.
-// Where the holder is killed, the next one migrates after [LockTTL] at the latest.
+// of MySQL or MariaDB whose processes may migrate through different nodes
+// (Galera, Group Replication), where the named locks of [NewSessionLocker] are
+// local to a node: a lease in helix_locks, kept alive while goose migrates, seen
+// by all nodes. Where the holder is killed, the next one migrates after [LockTTL]
+// at the latest.
 //
 // helix_locks must be there: for other migrations than this package's, call [Up]
-// first; without the table locking fails with [txlock.ErrNotMigrated]. [Up] itself, and [Down], given this
-// locker, take the session's lock where the table is not there or is going away: then one
-// process migrates on each node. These migrations are written so that two of
-// them destroy nothing; where one fails because of the other it is tried again.
+// first; without the table locking fails with [txlock.ErrNotMigrated]. [Up]
+// itself, and [Down], given this locker, take the session's lock where the table
+// is not there or is going away: then one process migrates on each node. These
+// migrations are written so that two of them destroy nothing; where one fails
+// because of the other it is tried again.
 //
-// goose has one connection of its pool while it locks; the lease and its heartbeats
-// need another, now and then. From a pool limited to one connection locking fails
-// at once with [ErrPoolTooSmall]: see [LockPool]. Locking fails with
-// [ErrLockTimeout] if there was neither the lease nor a connection for [LockWait].
-// Unlocking fails with [ErrLockLost] if the lease could not be kept: goose cannot be
-// stopped in between, so another process may have migrated at the same time.
+// goose has one connection of its pool while it locks; the lease and its
+// heartbeats need another, now and then. From a pool limited to one connection
+// locking fails at once with [ErrPoolTooSmall]: see [LockPool]. Locking fails
+// with [ErrLockTimeout] if there was neither the lease nor a connection for
+// [LockWait]. Unlocking fails with [ErrLockLost] if the lease could not be kept:
+// goose cannot be stopped in between, so another process may have migrated at the
+// same time.
 //
 // goose has a locker with a table of its own (lock.NewMySQLTableLocker, since
-// v3.28): it logs failed heartbeats, and does not say that the lock was lost. It is the one to use
-// where helix_locks is not wanted.
+// v3.28): it logs failed heartbeats, and does not say that the lock was lost. It
+// is the one to use where helix_locks is not wanted.
 func NewLeaseLocker(opts ...LockOption) (lock.Locker, error) {
 	c, err := newLockConfig(opts)
 	if err != nil {

@@ -21,8 +21,8 @@ type lockConfig struct {
 
 // LockName names the lock, 1 to 64 bytes. Whoever uses one name excludes each
 // other: for a [NewSessionLocker] on the whole server, for a [NewLeaseLocker] in
-// the database. The default is one for each database, the same for everybody
-// who gives no name.
+// the database. The default is one for each database, the same for everybody who
+// gives no name.
 func LockName(name string) LockOption {
 	return func(c *lockConfig) error {
 		if len(name) < 1 || len(name) > 64 {
@@ -59,8 +59,8 @@ func newLockConfig(opts []LockOption) (lockConfig, error) {
 }
 
 // LockTTL sets for how long a [NewLeaseLocker] may be out of touch with the
-// database before another may migrate, from [txlock.MinTTL] to [txlock.MaxTTL]; it renews its
-// lease after a third of that. The default is 30 seconds.
+// database before another may migrate, from [txlock.MinTTL] to [txlock.MaxTTL];
+// it renews its lease after a third of that. The default is 30 seconds.
 func LockTTL(ttl time.Duration) LockOption {
 	return func(c *lockConfig) error {
 		if ttl < txlock.MinTTL || ttl > txlock.MaxTTL {

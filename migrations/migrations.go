@@ -24,15 +24,15 @@ const VersionTable = "helix_goose_db_version"
 // returns them in order; none, and no error, where there was nothing to do.
 //
 // It is safe to call in every process at start-up: under its lock (see
-// [WithSessionLocker]) one migrates and the others wait, then find it done. What a
-// process that was killed half way has left, the next Up finishes. A database that
-// has migrations newer than this version's, after a deployment was rolled back, is
-// left as it is: migrations only ever add.
+// [WithSessionLocker]) one migrates and the others wait, then find it done. What
+// a process that was killed half way has left, the next Up finishes. A database
+// that has migrations newer than this version's, after a deployment was rolled
+// back, is left as it is: migrations only ever add.
 //
 // It fails with an [Error], which says what was applied, what failed and what to
 // do, and with [ErrLockTimeout] in it if another process went on migrating for
-// longer than [LockWait]. It takes one connection of the pool, and leaves
-// nothing changed on it.
+// longer than [LockWait]. It takes one connection of the pool, and leaves nothing
+// changed on it.
 func Up(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationResult, error) {
 	return migrate(ctx, db, "up", latest(), opts)
 }
@@ -121,8 +121,9 @@ const (
 	clusterPause    = 500 * time.Millisecond
 )
 
-// onCluster migrates where there is no table to hold a lease in, and other nodes may
-// be doing the same: what fails because of that is found done at the next attempt.
+// onCluster migrates where there is no table to hold a lease in, and other nodes
+// may be doing the same: what fails because of that is found done at the next
+// attempt.
 func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, version int64) ([]*goose.MigrationResult, error) {
 	var done []*goose.MigrationResult
 	for attempt := 1; ; attempt++ {

@@ -44,8 +44,8 @@ func WithDryRun() Option {
 	}
 }
 
-// WithLogger logs each migration at level Info when it is done, with its file, direction
-// and duration. What fails is returned, never only logged.
+// WithLogger logs each migration at level Info when it is done, with its file,
+// direction and duration. What fails is returned, never only logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -68,8 +68,8 @@ func WithSessionLocker(locker lock.SessionLocker) Option {
 	}
 }
 
-// WithLocker sets a locker that needs no session, such as one of
-// [NewLeaseLocker] for clusters, where a named lock is one node's.
+// WithLocker sets a locker that needs no session, such as one of [NewLeaseLocker]
+// for clusters, where a named lock is one node's.
 func WithLocker(locker lock.Locker) Option {
 	return func(c *config) error {
 		if locker == nil {

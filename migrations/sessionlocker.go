@@ -15,28 +15,27 @@ import (
 )
 
 const (
-	// A wait is made of slices, so that the server does not go on waiting for long
-	// in the name of a client that has gone.
+	// A wait is made of slices, so that the server does not go on waiting for long in
+	// the name of a client that has gone.
 	lockSlice = 1 // second
 
 	unlockPatience = 10 * time.Second
 )
 
-// NewSessionLocker returns a locker for goose, for anyone's migrations on MySQL or
-// MariaDB: a named lock (GET_LOCK) on the connection that goose migrates with. It
-// needs no table and no second connection. The server releases the lock when
+// NewSessionLocker returns a locker for goose, for anyone's migrations on MySQL
+// or MariaDB: a named lock (GET_LOCK) on the connection that goose migrates with.
+// It needs no table and no second connection. The server releases the lock when
 // that connection ends, however the process does.
 //
-// Named locks are the server's, not the database's: the default name is made of the
-// name of the database. They are local to a node: where processes
-// migrate through several nodes of Galera or Group Replication, use
-// [NewLeaseLocker]; and a proxy that shares one connection among many clients
-// breaks them.
+// Named locks are the server's, not the database's: the default name is made of
+// the name of the database. They are local to a node: where processes migrate
+// through several nodes of Galera or Group Replication, use [NewLeaseLocker]; and
+// a proxy that shares one connection among many clients breaks them.
 //
 // Locking takes two statements, and one more for each second of waiting. It fails
-// with [ErrLockTimeout] if another connection still has the lock after [LockWait].
-// Unlocking is one statement, and fails with [ErrLockLost] if the lock was not held
-// any more. goose does not ask in between.
+// with [ErrLockTimeout] if another connection still has the lock after
+// [LockWait]. Unlocking is one statement, and fails with [ErrLockLost] if the
+// lock was not held any more. goose does not ask in between.
 func NewSessionLocker(opts ...LockOption) (lock.SessionLocker, error) {
 	c, err := newLockConfig(opts)
 	if err != nil {

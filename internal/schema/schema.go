@@ -224,8 +224,8 @@ func compareFloors(present []int16) []Difference {
 
 var displayWidth = regexp.MustCompile(`^(tinyint|smallint|mediumint|int|bigint)\(\d+\)`)
 
-// spell is a type as MySQL spells it: MariaDB, and older MySQL, also tell how wide
-// an integer is displayed.
+// spell is a type as MySQL spells it: MariaDB, and older MySQL, also tell how
+// wide an integer is displayed.
 func spell(typ string) string { return displayWidth.ReplaceAllString(typ, "$1") }
 
 func generated(extra string) bool {
