@@ -33,8 +33,9 @@ type Locker struct {
 }
 
 // New returns a Locker for the database of db, whose tables the migrations of
-// this module have created. It sends nothing, but with [WithVerify]: otherwise a database that is not migrated
-// shows as [ErrNotMigrated] at the first use, or in [Locker.Prepare].
+// this module have created. It sends nothing, but with [WithVerify]: otherwise a
+// database that is not migrated shows as [ErrNotMigrated] at the first use, or in
+// [Locker.Prepare].
 //
 // It fails with an [InvalidError] for an invalid option or a nil db, and where
 // the host has no name to make an owner of.
@@ -47,7 +48,7 @@ func New(db *sql.DB, opts ...Option) (*Locker, error) {
 		return nil, err
 	}
 	if c.verify != nil {
-		if err := verify(c.verify, db); err != nil {
+		if err := c.verify(db); err != nil {
 			return nil, err
 		}
 		c.verify = nil

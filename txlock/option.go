@@ -18,7 +18,7 @@ type config struct {
 	txOptions   *sql.TxOptions
 	observers   []Observer
 	poll        time.Duration
-	verify      context.Context //nolint:containedctx // of New alone, which has no other
+	verify      func(db *sql.DB) error // once, if at all
 }
 
 // WithOwner names the holder in every lease of the Locker, 1 to 255 bytes. The
@@ -72,10 +72,11 @@ func WithMaxAttempts(n int) Option {
 }
 
 // WithVerify makes [New] compare the tables once with what this version needs, as
-// migrations.Verify does: at start-up an error then names every difference and its cure,
-// rather than the first statement that trips over one. New fails with a
-// migrations.DriftError, which matches [ErrNotMigrated] where migrations have not run or were
-// interrupted, and with what the server said if it could not be asked within ctx.
+// migrations.Verify does: at start-up an error then names every difference and
+// its cure, rather than the first statement that trips over one. New fails with a
+// migrations.DriftError, which matches [ErrNotMigrated] where migrations have not
+// run or were interrupted, and with what the server said if it could not be asked
+// within ctx.
 //
 // It is four statements, on one connection or several, which only read.
 func WithVerify(ctx context.Context) Option {
@@ -83,7 +84,7 @@ func WithVerify(ctx context.Context) Option {
 		if ctx == nil {
 			return invalidNil("context.Context", "give WithVerify the context of the start-up")
 		}
-		c.verify = ctx
+		c.verify = func(db *sql.DB) error { return verify(ctx, db) }
 		return nil
 	}
 }
