@@ -89,7 +89,9 @@
 // group where two of them rename a table.
 //
 // Both lockers serve anyone's migrations with goose. But goose itself makes its
-// table of versions before it locks, and that is what ends a Group Replication
-// group in multi-primary mode if two processes do it on two nodes: make the first
-// run of other migrations there from one process.
+// table of versions before it locks, in two steps: of processes that start at
+// once on a database without that table some may fail with "missing zero version
+// migration", and two that make it on two nodes end a Group Replication group in
+// multi-primary mode. So let one process run goose first where that table is not
+// there yet. Up has a way round this for its own.
 package migrations
