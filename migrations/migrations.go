@@ -134,7 +134,7 @@ func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, ver
 			e.Applied = append(slices.Clone(done), results...)
 		}
 		done = append(done, results...)
-		if err == nil || attempt == clusterAttempts || e == nil || e.Failed == nil {
+		if attempt == clusterAttempts || !isOfAnotherNode(err) {
 			return done, err
 		}
 		select {
@@ -143,4 +143,10 @@ func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, ver
 		case <-time.After(clusterPause):
 		}
 	}
+}
+
+// isOfAnotherNode reports that a statement failed as one of another node would
+// make it fail: a table has come or gone meanwhile, or COMMIT met a conflict.
+func isOfAnotherNode(err error) bool {
+	return isServerError(err, 1050, 1051, 1062, 1146, 1180, 1205, 1213, 3101)
 }
