@@ -37,8 +37,8 @@ SET SESSION sql_mode = IF(@helix_older AND (@helix_unknown IS NOT NULL OR @helix
 SET @helix_unfit = 0;
 SET @helix_statement = IF(@helix_older,
     'SELECT COUNT(*) INTO @helix_unfit FROM helix_locks
-    WHERE LENGTH(CONVERT(lock_key USING utf8mb4)) NOT BETWEEN 1 AND 255 OR LENGTH(CONVERT(owner_id USING utf8mb4)) > 255
-        OR (owner_id = '''' AND CAST(status AS CHAR) IN (''active'', ''1''))',
+    WHERE COALESCE(LENGTH(CONVERT(lock_key USING utf8mb4)), 0) NOT BETWEEN 1 AND 255 OR LENGTH(CONVERT(owner_id USING utf8mb4)) > 255
+        OR (COALESCE(LENGTH(owner_id), 0) = 0 AND CAST(status AS CHAR) IN (''active'', ''1''))',
     'DO 0');
 PREPARE helix_step FROM @helix_statement;
 EXECUTE helix_step;
@@ -110,12 +110,12 @@ SET @helix_statement = IF(@helix_pending, CONCAT(
             SELECT
                 id, lock_key,
                 CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes,
-                CAST(CONVERT(owner_id USING utf8mb4) AS BINARY) AS owner,
-                ', @helix_epoch, ' AS epoch,
+                COALESCE(CAST(CONVERT(owner_id USING utf8mb4) AS BINARY), '''') AS owner,
+                COALESCE(', @helix_epoch, ', 0) AS epoch,
                 CASE WHEN CAST(status AS CHAR) IN (''active'', ''1'') THEN 1 WHEN CAST(status AS CHAR) IN (''deletable'', ''2'') THEN 2 ELSE 0 END AS state,
-                CAST(UNIX_TIMESTAMP(expires_at) * 1000000 AS SIGNED) AS expires,
-                CAST(UNIX_TIMESTAMP(created_at) * 1000000 AS SIGNED) AS created,
-                CAST(UNIX_TIMESTAMP(updated_at) * 1000000 AS SIGNED) AS updated
+                CAST(COALESCE(UNIX_TIMESTAMP(expires_at), 0) * 1000000 AS SIGNED) AS expires,
+                CAST(COALESCE(UNIX_TIMESTAMP(created_at), 0) * 1000000 AS SIGNED) AS created,
+                CAST(COALESCE(UNIX_TIMESTAMP(updated_at), 0) * 1000000 AS SIGNED) AS updated
             FROM helix_locks_older
         ) AS older
         WINDOW holder AS (PARTITION BY older.lock_key ORDER BY older.state = 1 DESC, older.epoch DESC, older.updated DESC, older.id DESC)

@@ -453,6 +453,20 @@ func TestOlderClientsAreRefusedMeanwhile(t *testing.T) {
 	})
 }
 
+// Older tables made by hand may lack a NOT NULL.
+func TestTakeOverOfNulls(t *testing.T) {
+	onServers(t, func(d *database) {
+		d.load("helix_locks_epoch.sql")
+		d.exec(`ALTER TABLE helix_locks MODIFY owner_id VARCHAR(255) NULL, MODIFY expires_at TIMESTAMP NULL, MODIFY epoch BIGINT NULL,
+			MODIFY status TINYINT NULL, MODIFY created_at DATETIME NULL, MODIFY updated_at DATETIME NULL`)
+		d.exec(`UPDATE helix_locks SET owner_id = NULL, expires_at = NULL, epoch = NULL, status = NULL, created_at = NULL, updated_at = NULL WHERE lock_key = 'free'`)
+		d.up()
+		want := slices.Clone(olderTables["epoch"])
+		want[slices.Index(want, "free worker-3 12 0 2025-02-01 00:00:00")] = "free  0 0 1970-01-01 00:00:00"
+		d.has(want)
+	})
+}
+
 // What does not fit is refused before anything has changed.
 func TestTakeOverRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ change, want string }{
