@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -371,5 +372,27 @@ func TestPrivileges(t *testing.T) {
 			d.Error("a reader does not see every migration")
 		}
 		wantPaths(d.T, ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), last)), nil) // nothing to do needs no more
+	})
+}
+
+func TestLoggerAndNoLock(t *testing.T) {
+	onServers(t, func(d *database) {
+		holder := d.conn(d.db)
+		l := d.sessionLocker()
+		if err := l.SessionLock(d.Context(), holder); err != nil {
+			d.Fatal(err)
+		}
+		var log strings.Builder
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		// Without a lock nobody is waited for.
+		wantPaths(d.T, ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db, migrations.WithoutLock(), migrations.WithLogger(logger))), every(d.T, "up"))
+		for _, file := range files(d.T) {
+			if n := strings.Count(log.String(), "source="+file); n != 1 {
+				d.Errorf("%s is logged %d times:\n%s", file, n, log.String())
+			}
+		}
+		if err := l.SessionUnlock(d.Context(), holder); err != nil {
+			d.Error(err)
+		}
 	})
 }
