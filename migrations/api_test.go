@@ -391,6 +391,9 @@ func TestLoggerAndNoLock(t *testing.T) {
 				d.Errorf("%s is logged %d times:\n%s", file, n, log.String())
 			}
 		}
+		if n := strings.Count(log.String(), "\n"); n != len(files(d.T)) {
+			d.Errorf("%d lines:\n%s", n, log.String())
+		}
 		if err := l.SessionUnlock(d.Context(), holder); err != nil {
 			d.Error(err)
 		}

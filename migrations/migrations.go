@@ -113,7 +113,14 @@ func (c config) run(ctx context.Context, db *sql.DB, direction string, version i
 	} else {
 		results, err = p.DownTo(ctx, version)
 	}
-	return results, failed(direction, results, err)
+	err = failed(direction, results, err)
+	var e *Error
+	if errors.As(err, &e) {
+		c.log(ctx, e.Applied)
+	} else {
+		c.log(ctx, results)
+	}
+	return results, err
 }
 
 const (

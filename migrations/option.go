@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -44,8 +45,9 @@ func WithDryRun() Option {
 	}
 }
 
-// WithLogger logs each migration at level Info when it is done, with its file,
-// direction and duration. What fails is returned, never only logged.
+// WithLogger logs the migrations that were done, at level Info and when the call
+// ends, with file, direction and duration. What fails is returned, never only
+// logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -109,19 +111,22 @@ func (c config) withoutLease() config {
 	return c
 }
 
+func (c config) log(ctx context.Context, results []*goose.MigrationResult) {
+	if c.logger == nil {
+		return
+	}
+	for _, r := range results {
+		c.logger.InfoContext(ctx, "migrations: done", "direction", r.Direction, "source", r.Source.Path, "duration", r.Duration)
+	}
+}
+
 // provider is made anew for each call: it remembers things about its database.
 func (c config) provider(db *sql.DB) (*goose.Provider, error) {
 	inner, err := database.NewStore(database.DialectMySQL, VersionTable)
 	if err != nil {
 		return nil, err
 	}
-	opts := []goose.ProviderOption{goose.WithStore(&versionStore{inner}), goose.WithDisableGlobalRegistry(true)}
-	switch {
-	case c.logger != nil:
-		opts = append(opts, goose.WithSlog(c.logger), goose.WithVerbose(true))
-	default:
-		opts = append(opts, goose.WithLogger(goose.NopLogger()))
-	}
+	opts := []goose.ProviderOption{goose.WithStore(&versionStore{inner}), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
 	switch {
 	case c.unlocked:
 	case c.locker != nil:
