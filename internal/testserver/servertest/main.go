@@ -1,6 +1,6 @@
 // Package servertest gives tests the servers that package testserver starts:
 // each engine's once per test binary, when the first test wants it. TestMain
-// must call [Main].
+// must call [Main] or [Run].
 //
 //   - TXLOCK_TEST_DSN names a server to use instead.
 //   - TXLOCK_TEST_SERVERS=required makes a test that has no server fail rather
@@ -19,12 +19,17 @@ import (
 // forbids skipping.
 const RequiredVariable = "TXLOCK_TEST_SERVERS"
 
-// Main is for TestMain: it runs the tests, stops the servers, also when
-// interrupted, says what was skipped, and exits. The checks run after the
-// servers have stopped, and fail the run with their error.
+// Main is for TestMain: it is [Run], and exits.
 func Main(m interface{ Run() int }, checks ...func() error) {
+	os.Exit(Run(m, checks...))
+}
+
+// Run runs the tests, stops the servers, also when interrupted, and says what was
+// skipped. The checks run after the servers have stopped, and fail the run with
+// their error. It returns the exit code.
+func Run(m interface{ Run() int }, checks ...func() error) int {
 	tests.open()
-	os.Exit(tests.run(m, checks))
+	return tests.run(m, checks)
 }
 
 func (s *suite) run(m interface{ Run() int }, checks []func() error) int {

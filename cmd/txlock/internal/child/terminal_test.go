@@ -1,0 +1,189 @@
+//go:build unix
+
+package child_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/gox-helix/gox-helix/cmd/txlock/internal/child"
+)
+
+// helperVariable makes the test binary run its arguments under a lease whose
+// deadline is over once there is a file of that name.
+const helperVariable = "TXLOCK_CHILD_TEST"
+
+type fileLease struct {
+	*lease
+	over string
+}
+
+func (l fileLease) Deadline() time.Time {
+	if _, err := os.Stat(l.over); err == nil {
+		return time.Now().Add(-time.Second)
+	}
+	return l.lease.Deadline()
+}
+
+func helper() int {
+	path, err := child.Find(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, child.Forwarded()...)
+	exit, err := child.Run(child.Command{
+		Path: path, Args: os.Args[1:], Env: os.Environ(), Grace: someGrace,
+		Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr},
+	}, fileLease{newLease(long), os.Getenv(helperVariable)}, signals)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("exit %d lost %v\n", exit.Code, exit.Lost)
+	return 0
+}
+
+// session is the helper on a terminal of its own.
+type session struct {
+	*testing.T
+
+	cmd   *exec.Cmd
+	tty   *os.File
+	lines *bufio.Reader
+	over  string
+}
+
+func startSession(t *testing.T, script string) *session {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := filepath.Join(t.TempDir(), "over")
+	cmd := exec.Command(self, "sh", "-c", script)
+	cmd.Env = append(os.Environ(), helperVariable+"="+over)
+	tty, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{T: t, cmd: cmd, tty: tty, lines: bufio.NewReader(tty), over: over}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = tty.Close()
+	})
+	return s
+}
+
+// sees waits for a line that ends so.
+func (s *session) sees(end string) {
+	s.Helper()
+	if err := s.tty.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		s.Fatal(err)
+	}
+	for {
+		line, err := s.lines.ReadString('\n')
+		if strings.HasSuffix(strings.TrimRight(line, "\r\n"), end) {
+			return
+		}
+		if err != nil {
+			s.Fatalf("%q and then %v, want %q", line, err, end)
+		}
+	}
+}
+
+func (s *session) types(keys string) {
+	s.Helper()
+	if _, err := s.tty.WriteString(keys); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// awaitStop waits until the helper itself is stopped.
+func (s *session) awaitStop() {
+	s.Helper()
+	tooLate := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
+	defer tooLate.Stop()
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		rest, _ := io.ReadAll(s.lines)
+		s.Fatalf("the helper was not stopped: %v, %v: %s", status, err, rest)
+	}
+}
+
+func (s *session) goOn() {
+	s.Helper()
+	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGCONT); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// A command that reads from the terminal gets it, and what is typed.
+func TestCommandReadsFromTheTerminal(t *testing.T) {
+	s := startSession(t, `read line; echo "got $line"; read line; echo "got $line"`)
+	s.types("one\n")
+	s.sees("got one")
+	s.types("two\n")
+	s.sees("got two")
+	s.sees("exit 0 lost <nil>")
+}
+
+func TestInterruptFromTheTerminal(t *testing.T) {
+	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
+		t.Run(name, func(t *testing.T) {
+			s := startSession(t, first+`trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.01; done`)
+			if first != "" {
+				s.types("\n")
+			}
+			s.sees("ready")
+			s.types("\x03")
+			s.sees("caught")
+			s.sees("exit 7 lost <nil>")
+		})
+	}
+}
+
+// Ctrl-Z stops the command and us, as a shell expects, and both go on.
+func TestStopFromTheTerminal(t *testing.T) {
+	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
+		t.Run(name, func(t *testing.T) {
+			s := startSession(t, first+`echo ready; read line; echo "got $line"`)
+			if first != "" {
+				s.types("\n")
+			}
+			s.sees("ready")
+			s.types("\x1a")
+			s.awaitStop()
+			s.goOn()
+			s.types("line\n")
+			s.sees("got line")
+			s.sees("exit 0 lost <nil>")
+		})
+	}
+}
+
+// A job that was stopped for too long is not let go on.
+func TestStopBeyondTheDeadline(t *testing.T) {
+	s := startSession(t, `read line; trap 'echo told; exit 4' TERM; sleep 1000 & echo ready; wait`)
+	s.types("\n")
+	s.sees("ready")
+	s.types("\x1a")
+	s.awaitStop()
+	if err := os.WriteFile(s.over, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.goOn()
+	s.sees("told")
+	s.sees("exit 4 lost " + child.ErrNotRenewed.Error())
+}

@@ -1,0 +1,183 @@
+package doctor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/gox-helix/gox-helix/migrations"
+)
+
+// tablesSeen is what is known of the tables.
+type tablesSeen struct {
+	verify error // of migrations.Verify
+
+	pending        []string // the files of migrations that the table of versions does not list
+	latest, newest int64    // the latest migration known here, and that the database has
+	statusErr      error
+
+	migrate string // the command
+
+	triggers    []trigger
+	triggersErr error
+
+	older    bool // helix_locks_older is there
+	olderErr error
+}
+
+type trigger struct{ name, table, timing, event string }
+
+func (e *examination) tables(ctx context.Context) []Finding {
+	if e.settingsErr == nil && e.settings.database == "" {
+		return []Finding{{Problem, subjectTables, "no database is selected, so that there are no tables of the locks: every operation fails", "name the database in the DSN: user:password@tcp(host:3306)/database"}}
+	}
+	seen := e.readTables(ctx)
+	seen.migrate = e.settings.migrate()
+	return judgeTables(seen, e.access)
+}
+
+func (e *examination) readTables(ctx context.Context) (t tablesSeen) {
+	t.verify = e.onPool(ctx, func(ctx context.Context) error { return migrations.Verify(ctx, e.db) })
+	t.statusErr = e.onPool(ctx, func(ctx context.Context) (err error) {
+		all, err := migrations.Status(ctx, e.db)
+		if err != nil {
+			return err
+		}
+		for _, m := range all {
+			t.latest = m.Source.Version
+			if m.State == goose.StatePending {
+				t.pending = append(t.pending, m.Source.Path)
+			}
+		}
+		t.newest, err = migrations.Version(ctx, e.db)
+		return err
+	})
+	t.triggersErr = e.on(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
+		t.triggers, err = readTriggers(ctx, conn)
+		return err
+	})
+	t.olderErr = e.on(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		var count int
+		err := conn.QueryRowContext(ctx, queryOlderTable).Scan(&count)
+		t.older = count > 0
+		return err
+	})
+	return t
+}
+
+func readTriggers(ctx context.Context, conn *sql.Conn) (triggers []trigger, err error) {
+	rows, err := conn.QueryContext(ctx, queryTriggers)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var t trigger
+		if err := rows.Scan(&t.name, &t.table, &t.timing, &t.event); err != nil {
+			return nil, err
+		}
+		triggers = append(triggers, t)
+	}
+	return triggers, rows.Err()
+}
+
+func judgeTables(t tablesSeen, a access) (findings []Finding) {
+	add := func(level Level, text, cure string) {
+		findings = append(findings, Finding{level, subjectTables, text, cure})
+	}
+	var drift *migrations.DriftError
+	if errors.As(t.verify, &drift) {
+		findings = append(findings, t.judgeDrift(drift, a)...)
+	} else if t.verify != nil {
+		findings = append(findings, unseen(subjectTables, "whether the tables are as this version needs them", t.verify))
+	}
+	switch {
+	case outcomeOf(t.statusErr) == denied: // nothing but migrating needs it
+	case t.statusErr != nil:
+		findings = append(findings, unseen(subjectTables, "which migrations have run", t.statusErr))
+	case len(t.pending) > 0 && t.verify == nil:
+		add(Note, fmt.Sprintf("the tables are as this version needs them, but %s does not list %s: fine, if they ran as exported files among your application's own migrations, which are not seen here", migrations.VersionTable, enumerate(t.pending)),
+			"if they did not: "+t.migrate+" (what has run already does nothing)")
+	case t.newest > t.latest:
+		add(Note, fmt.Sprintf("the database has migration %d, and this txlock knows them up to %d: a newer version has migrated it; older ones go on, as migrations only add", t.newest, t.latest), "upgrade txlock")
+	}
+	if t.triggersErr != nil {
+		findings = append(findings, unseen(subjectTables, "whether there are triggers on the tables", t.triggersErr))
+	}
+	for _, trigger := range t.triggers {
+		findings = append(findings, trigger.judge())
+	}
+	switch {
+	case t.olderErr != nil:
+		findings = append(findings, unseen(subjectTables, "whether an older client's table is left", t.olderErr))
+	case t.older && (drift == nil || !drift.NotMigrated()):
+		add(Note, "helix_locks_older, the table of an older client that a migration has taken over, is still there, as the way back: the locks do not use it", "when nobody wants to go back: DROP TABLE helix_locks_older;")
+	}
+	return orOK(findings, subjectTables, "the tables are as this version needs them, and have no trigger that this user may see")
+}
+
+// judgeDrift makes one finding of the tables that are not there, and one of each
+// other difference.
+func (t tablesSeen) judgeDrift(drift *migrations.DriftError, a access) (findings []Finding) {
+	add := func(level Level, text, cure string) {
+		findings = append(findings, Finding{level, subjectTables, text, cure})
+	}
+	var absent, hidden []string
+	cure := t.migrate
+	for _, d := range drift.Differences {
+		switch outcome := a.outcome(d.Table, "SELECT"); {
+		case !isAbsent(d):
+			what := d.Table
+			if d.Column != "" {
+				what += "." + d.Column
+			}
+			add(Problem, fmt.Sprintf("%s is %s; it should be %s: until then operations may fail, or locks not hold", what, d.Got, d.Want), d.Cure)
+		case outcome == denied:
+			hidden = append(hidden, d.Table)
+		default:
+			got := d.Got
+			if outcome == missing && strings.HasPrefix(got, "missing") {
+				got = "missing" // and not only not visible
+			}
+			absent = append(absent, d.Table+" is "+got)
+			if t.statusErr == nil && len(t.pending) == 0 {
+				cure = d.Cure // there is nothing to do for goose
+			}
+		}
+	}
+	if len(absent) > 0 {
+		add(Problem, "the database is not migrated, or not to the end: "+strings.Join(absent, "; ")+": operations fail with ErrNotMigrated", cure)
+	}
+	if len(hidden) > 0 {
+		add(Note, fmt.Sprintf("this user may not see %s: whether it is there and as it should be cannot be said", enumerate(hidden)), "grant what is missing (see privileges), then run txlock doctor again")
+	}
+	return findings
+}
+
+// isAbsent reports whether what is wrong is that migrations have not run.
+func isAbsent(d migrations.Difference) bool {
+	return (&migrations.DriftError{Differences: []migrations.Difference{d}}).NotMigrated()
+}
+
+// judge tells the triggers that break the locks from those that are only run by them.
+func (t trigger) judge() Finding {
+	level, means := Problem, "it hides the answers of the locks' statements, so that acquiring fails"
+	switch {
+	case t.table == tableFloor:
+		level, means = Warning, "a purge runs it, which nobody has tried"
+	case t.event == "DELETE" && t.table == tableLocks:
+		level, means = Warning, "a purge runs it, which nobody has tried"
+	case t.event == "DELETE":
+		level, means = Warning, "a release or a purge runs it, which nobody has tried"
+	case t.table == tableExtensions:
+		means = "it hides the answers of the locks' statements, so that taking over a lease that has expired can fail"
+	}
+	return Finding{level, subjectTables, fmt.Sprintf("there is a trigger on %s: %s (%s %s): %s", t.table, t.name, t.timing, t.event, means), "DROP TRIGGER " + quoteName(t.name) + ";"}
+}
+
+// quoteName quotes a name as SQL does.
+func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
