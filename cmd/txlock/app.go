@@ -49,6 +49,7 @@ func execute(args []string) int {
 	} else if err != nil { // cobra has refused it
 		err = usageErrorf("%w (--help shows how)", err)
 	}
+	err = notMigrated(err)
 	var exit *exitError
 	if err != nil && !(errors.As(err, &exit) && exit.cause == nil) {
 		a.say("%s", strings.TrimPrefix(err.Error(), "txlock: "))

@@ -63,7 +63,7 @@ func (a *app) config() (*mysql.Config, error) {
 		c.DBName = f.database
 	}
 	if c.DBName == "" {
-		return nil, usageErrorf("no database is named: add it to the DSN (user:password@tcp(host:3306)/NAME), or give --database NAME")
+		return nil, usageErrorf("no database is named: set $%s to user:password@tcp(host:3306)/NAME, or give --database NAME, in addition to the DSN or the option files", dsnVariable)
 	}
 	if c.Timeout == 0 {
 		c.Timeout = dialTimeout
@@ -100,9 +100,6 @@ func (a *app) configFromFiles() (*mysql.Config, error) {
 	}
 	for _, warning := range options.Warnings() {
 		a.say("warning: %s", warning)
-	}
-	if len(options.Files()) == 0 {
-		return nil, usageErrorf("no database is named: set $%s to user:password@tcp(host:3306)/database, or write a MySQL option file (~/.my.cnf)", dsnVariable)
 	}
 	c, err := options.Config()
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/gox-helix/gox-helix/migrations"
 	"github.com/gox-helix/gox-helix/txlock"
 )
@@ -61,6 +63,15 @@ func no() error { return &exitError{status: exitNo} }
 type signalError struct{ signal os.Signal }
 
 func (e *signalError) Error() string { return "ended by " + e.signal.String() }
+
+// notMigrated says what to do with this program where the library speaks of others.
+func notMigrated(err error) error {
+	var server *mysql.MySQLError
+	if !errors.Is(err, txlock.ErrNotMigrated) || !errors.As(err, &server) {
+		return err
+	}
+	return &exitError{exitDatabase, fmt.Errorf("the tables of the locks are missing or incomplete in this database: run txlock migrate up (txlock migrate verify says what is wrong): %w", server)}
+}
 
 // statusOf is the exit status of an error that a verb returned.
 func statusOf(ctx context.Context, err error) int {

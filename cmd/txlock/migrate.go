@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -154,8 +155,12 @@ func (a *app) addDownFlags(cmd *cobra.Command, f *migrateFlags) {
 
 func parseVersion(arg string) (int64, error) {
 	version, err := strconv.ParseInt(arg, 10, 64)
-	if err != nil {
-		return 0, usageErrorf("%q is no version: status lists them", arg)
+	if err == nil && version == 0 {
+		return 0, nil // before the first one
+	}
+	files, _ := fs.Glob(migrations.FS, fmt.Sprintf("%05d_*.sql", version)) // the pattern is right
+	if err != nil || len(files) == 0 {
+		return 0, usageErrorf("%q is no version: txlock migrate status lists them", arg)
 	}
 	return version, nil
 }

@@ -77,6 +77,7 @@ func (a *app) purgeBar(ctx context.Context, db *sql.DB) (*progressbar.ProgressBa
 		progressbar.OptionFullWidth(),
 		progressbar.OptionShowCount(),
 		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionThrottle(50*time.Millisecond),
 	), nil
 }

@@ -65,6 +65,9 @@ func TestScripts(t *testing.T) {
 				}
 				env.Defer(func() { _ = db.Close() })
 				env.Values[dbKey{}] = db
+				started := &background{map[string]*exec.Cmd{}}
+				env.Defer(started.end)
+				env.Values[backgroundKey{}] = started
 				return os.MkdirAll(home, 0o700)
 			},
 			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -72,6 +75,10 @@ func TestScripts(t *testing.T) {
 				"sql":      runSQL,
 				"status":   status,
 				"await":    await,
+				"start":    start,
+				"ends":     ends,
+				"signal":   sendSignal,
+				"terminal": onTerminal,
 			},
 			Condition: func(name string) (bool, error) {
 				if name == string(s.Engine) {
@@ -132,32 +139,23 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		got = exit.ExitCode()
-	case err != nil:
-		ts.Fatalf("%v", err)
-	}
-	if got != want {
+	if got := exitStatus(ts, ts.Exec(args[1], args[2:]...)); got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
 }
 
-// await FILE... waits for files to be there; with ! to be gone.
-func await(ts *testscript.TestScript, neg bool, args []string) {
-	for _, file := range args {
-		path := ts.MkAbs(file)
-		for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) == neg {
-				break
-			}
-			if time.Now().After(until) {
-				ts.Fatalf("%s: waited for %v", file, patience)
-			}
+// await FILE [TEXT] waits for a file to be there, and to have a text.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await FILE [TEXT]")
+	}
+	path, text := ts.MkAbs(args[0]), strings.Join(args[1:], "")
+	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if content, err := os.ReadFile(path); err == nil && strings.Contains(string(content), text) {
+			return
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("%s: waited for %v", strings.Join(args, ": "), patience)
 		}
 	}
 }
-

@@ -50,7 +50,7 @@ func (a *app) watched(ctx context.Context, err error) error {
 // frame fits what is shown into the terminal.
 func (a *app) frame(out string, first bool) string {
 	width, height, err := term.GetSize(int(a.stdout.Fd()))
-	if err != nil || !isTerminal(a.stdout) || a.flags.json {
+	if err != nil || width <= 0 || !isTerminal(a.stdout) || a.flags.json {
 		if first || a.flags.json {
 			return out
 		}

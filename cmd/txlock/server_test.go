@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
+	"github.com/gox-helix/gox-helix/migrations"
+)
+
+// program is txlock under way, on a server of its own.
+type program struct {
+	*testing.T
+	*exec.Cmd
+
+	stderr *bytes.Buffer
+}
+
+func startProgram(t *testing.T, dsn, dir string, args ...string) *program {
+	t.Helper()
+	p := &program{t, exec.CommandContext(t.Context(), "txlock", args...), &bytes.Buffer{}}
+	p.Dir, p.Env = dir, append(os.Environ(), "TXLOCK_DSN="+dsn, "GORACE=atexit_sleep_ms=0")
+	p.Cmd.Stderr = p.stderr
+	must(t, p.Start())
+	return p
+}
+
+func (p *program) ends(want int) {
+	p.Helper()
+	tooLate := time.AfterFunc(patience, func() { _ = p.Process.Kill() })
+	defer tooLate.Stop()
+	got := 0
+	err := p.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		p.Fatal(err)
+	}
+	if got != want {
+		p.Fatalf("exit status %d, want %d: %s", got, want, p.stderr)
+	}
+}
+
+func awaitFile(t *testing.T, path, text string) {
+	t.Helper()
+	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if content, err := os.ReadFile(path); err == nil && strings.Contains(string(content), text) {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%s: waited for %v", path, patience)
+		}
+	}
+}
+
+const toldScript = `trap 'echo told >>log; exit 5' TERM; echo started >>log; while :; do sleep 0.01; done`
+
+// fresh is a migrated database on a server for this test alone, which is ours to
+// hurt.
+func fresh(t *testing.T, s *servertest.Instance) (server *servertest.Instance, dsn string) {
+	t.Helper()
+	server = s.Fresh(t)
+	if server.Pid() == 0 {
+		t.Skip("the server runs where it cannot be signaled")
+	}
+	database := server.EmptyDatabase(t)
+	must(t, ignore(migrations.Up(t.Context(), server.Open(t, func(c *mysql.Config) { c.DBName = database }))))
+	return server, server.DSN(database)
+}
+
+// A server that falls silent: the command is told to end, and has ended before
+// another run has the lease.
+func TestSilentServer(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		server, dsn := fresh(t, s)
+		dir := t.TempDir()
+		first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--grace", "1s", "--", "sh", "-c", toldScript)
+		awaitFile(t, filepath.Join(dir, "log"), "started")
+		second := startProgram(t, dsn, dir, "run", "-v", "--key", "k", "--", "sh", "-c", "echo second >>log")
+		awaitFile(t, filepath.Join(dir, "log"), "started")
+		must(t, syscall.Kill(server.Pid(), syscall.SIGSTOP))
+		awaitFile(t, filepath.Join(dir, "log"), "told")
+		must(t, syscall.Kill(server.Pid(), syscall.SIGCONT))
+		first.ends(exitLost)
+		if !strings.Contains(first.stderr.String(), "could not be renewed in time") {
+			t.Errorf("it says: %s", first.stderr)
+		}
+		second.ends(0)
+		log, err := os.ReadFile(filepath.Join(dir, "log"))
+		must(t, err)
+		if string(log) != "started\ntold\nsecond\n" {
+			t.Errorf("what happened:\n%s", log)
+		}
+	})
+}
+
+// A server that dies under a command, and under those that wait.
+func TestDeadServer(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		server, dsn := fresh(t, s)
+		dir := t.TempDir()
+		first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--", "sh", "-c", toldScript)
+		awaitFile(t, filepath.Join(dir, "log"), "started")
+		second := startProgram(t, dsn, dir, "run", "--key", "k", "--", "sh", "-c", "echo second >>log")
+		must(t, server.Kill())
+		second.ends(exitDatabase)
+		first.ends(exitLost)
+		third := startProgram(t, dsn, dir, "ls")
+		third.ends(exitDatabase)
+		must(t, server.Restart(t.Context()))
+		log, err := os.ReadFile(filepath.Join(dir, "log"))
+		must(t, err)
+		if string(log) != "started\ntold\n" {
+			t.Errorf("what happened:\n%s", log)
+		}
+	})
+}
