@@ -6,7 +6,14 @@ SQLC := go -C tools tool sqlc
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The modules of this repository that have code of their own.
-MODULES := . demo goosetest ormtest txlockotel
+MODULES := . cmd/txlock demo goosetest ormtest txlockotel
+
+# The command's go.mod has no replace directive, as go install accepts none, and
+# go.work, which stands in for it, does not help go mod tidy: see to a copy that has.
+COMMAND := cmd/txlock
+COMMAND_MOD := $(CURDIR)/.bin/txlock.mod
+TIDY_COMMAND := mkdir -p .bin && cp $(COMMAND)/go.mod $(COMMAND_MOD) && cp $(COMMAND)/go.sum $(COMMAND_MOD:.mod=.sum) \
+	&& go mod edit -replace=github.com/gox-helix/gox-helix=../.. $(COMMAND_MOD) && GOWORK=off go -C $(COMMAND) mod tidy -modfile=$(COMMAND_MOD)
 
 # Flags for `go test` and for the demo: make test ARGS='-race -run Deadlock'
 ARGS ?=
@@ -42,12 +49,22 @@ generate: ## write package lockdb from the migrations and lockdb/queries.sql
 verify: ## fail if generated code, module files or formatting are not as they should be
 	$(SQLC) vet -f ../sqlc.yaml
 	$(SQLC) diff -f ../sqlc.yaml
-	@for m in $(MODULES) tools; do echo "go mod tidy -diff, go mod verify in $$m" && go -C $$m mod tidy -diff && go -C $$m mod verify >/dev/null || exit 1; done
+	@for m in $(filter-out $(COMMAND),$(MODULES)) tools; do echo "go mod tidy -diff, go mod verify in $$m" && go -C $$m mod tidy -diff && go -C $$m mod verify >/dev/null || exit 1; done
+	@echo "the same in $(COMMAND)" && $(TIDY_COMMAND) -diff && go -C $(COMMAND) mod verify >/dev/null
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 
 .PHONY: lint
 lint: ## go vet and golangci-lint
 	@for m in $(MODULES); do echo "vet and lint in $$m"; (cd $$m && go vet ./... && $(LINT) run ./...) || exit 1; done
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	@for m in $(filter-out $(COMMAND),$(MODULES)) tools; do go -C $$m mod tidy || exit 1; done
+	@$(TIDY_COMMAND) && go mod edit -dropreplace=github.com/gox-helix/gox-helix $(COMMAND_MOD) && cp $(COMMAND_MOD) $(COMMAND)/go.mod && cp $(COMMAND_MOD:.mod=.sum) $(COMMAND)/go.sum
+
+.PHONY: txlock
+txlock: ## build the command, as one static binary: .bin/txlock
+	@CGO_ENABLED=0 go build -C $(COMMAND) -trimpath -o $(CURDIR)/.bin/txlock . && echo .bin/txlock
 
 .PHONY: clean
 clean: ## remove what was built here (downloaded servers stay in the user's cache directory)

@@ -51,7 +51,8 @@ func execute(args []string) int {
 	}
 	err = notMigrated(err)
 	var exit *exitError
-	if err != nil && !(errors.As(err, &exit) && exit.cause == nil) {
+	silent := errors.As(err, &exit) && exit.cause == nil
+	if err != nil && !silent {
 		a.say("%s", strings.TrimPrefix(err.Error(), "txlock: "))
 	}
 	return statusOf(ctx, err)

@@ -145,20 +145,27 @@ func connectError(c *mysql.Config, err error) error {
 	return &exitError{exitDatabase, fmt.Errorf("cannot connect to %s@%s(%s)/%s: %w: %s", c.User, c.Net, c.Addr, c.DBName, err, hint)}
 }
 
-// withLocker runs do with a Locker, and closes what it opened.
-func (a *app) withLocker(ctx context.Context, do func(db *sql.DB, locker *txlock.Locker) error, opts ...txlock.Option) (err error) {
+// withDatabase is for verbs that need no Locker.
+func (a *app) withDatabase(ctx context.Context, do func(db *sql.DB) error) (err error) {
 	db, _, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if a.flags.multiWriter {
-		opts = append(opts, txlock.WithMultiWriter())
-	}
-	locker, err := txlock.New(db, opts...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, locker.Close()) }()
-	return do(db, locker)
+	return do(db)
+}
+
+// withLocker runs do with a Locker, and closes what it opened.
+func (a *app) withLocker(ctx context.Context, do func(db *sql.DB, locker *txlock.Locker) error, opts ...txlock.Option) error {
+	return a.withDatabase(ctx, func(db *sql.DB) (err error) {
+		if a.flags.multiWriter {
+			opts = append(opts, txlock.WithMultiWriter())
+		}
+		locker, err := txlock.New(db, opts...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, locker.Close()) }()
+		return do(db, locker)
+	})
 }

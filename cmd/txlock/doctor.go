@@ -81,6 +81,7 @@ func levelColor(l doctor.Level) text.Color {
 		return text.FgYellow
 	case doctor.Note:
 		return text.FgCyan
+	case doctor.OK:
 	}
 	return text.FgGreen
 }

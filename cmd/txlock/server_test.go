@@ -22,14 +22,14 @@ type program struct {
 	*testing.T
 	*exec.Cmd
 
-	stderr *bytes.Buffer
+	said *bytes.Buffer
 }
 
 func startProgram(t *testing.T, dsn, dir string, args ...string) *program {
 	t.Helper()
 	p := &program{t, exec.CommandContext(t.Context(), "txlock", args...), &bytes.Buffer{}}
 	p.Dir, p.Env = dir, append(os.Environ(), "TXLOCK_DSN="+dsn, "GORACE=atexit_sleep_ms=0")
-	p.Cmd.Stderr = p.stderr
+	p.Stderr = p.said
 	must(t, p.Start())
 	return p
 }
@@ -47,7 +47,7 @@ func (p *program) ends(want int) {
 		p.Fatal(err)
 	}
 	if got != want {
-		p.Fatalf("exit status %d, want %d: %s", got, want, p.stderr)
+		p.Fatalf("exit status %d, want %d: %s", got, want, p.said)
 	}
 }
 
@@ -92,8 +92,8 @@ func TestSilentServer(t *testing.T) {
 		awaitFile(t, filepath.Join(dir, "log"), "told")
 		must(t, syscall.Kill(server.Pid(), syscall.SIGCONT))
 		first.ends(exitLost)
-		if !strings.Contains(first.stderr.String(), "could not be renewed in time") {
-			t.Errorf("it says: %s", first.stderr)
+		if !strings.Contains(first.said.String(), "could not be renewed in time") {
+			t.Errorf("it says: %s", first.said)
 		}
 		second.ends(0)
 		log, err := os.ReadFile(filepath.Join(dir, "log"))
