@@ -44,7 +44,7 @@ func helper() int {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, child.Forwarded()...)
 	exit, err := child.Run(child.Command{
-		Path: path, Args: os.Args[1:], Env: os.Environ(), Grace: someGrace,
+		Path: path, Args: os.Args[1:], Env: os.Environ(), Grace: time.Second,
 		Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr},
 	}, fileLease{newLease(long), os.Getenv(helperVariable)}, signals)
 	if err != nil {
@@ -86,12 +86,15 @@ func startSession(t *testing.T, script string) *session {
 	return s
 }
 
+// endsAfter kills the helper after a time, unless what it returns is called before.
+func (s *session) endsAfter(d time.Duration) (stop func() bool) {
+	return time.AfterFunc(d, func() { _ = s.cmd.Process.Kill() }).Stop
+}
+
 // sees waits for a line that ends so.
 func (s *session) sees(end string) {
 	s.Helper()
-	if err := s.tty.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		s.Fatal(err)
-	}
+	defer s.endsAfter(patience)()
 	for {
 		line, err := s.lines.ReadString('\n')
 		if strings.HasSuffix(strings.TrimRight(line, "\r\n"), end) {
@@ -113,8 +116,7 @@ func (s *session) types(keys string) {
 // awaitStop waits until the helper itself is stopped.
 func (s *session) awaitStop() {
 	s.Helper()
-	tooLate := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
-	defer tooLate.Stop()
+	defer s.endsAfter(patience)()
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
 		rest, _ := io.ReadAll(s.lines)
@@ -158,7 +160,7 @@ func TestInterruptFromTheTerminal(t *testing.T) {
 func TestStopFromTheTerminal(t *testing.T) {
 	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
 		t.Run(name, func(t *testing.T) {
-			s := startSession(t, first+`echo ready; read line; echo "got $line"`)
+			s := startSession(t, first+`trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; wait`)
 			if first != "" {
 				s.types("\n")
 			}
@@ -166,9 +168,9 @@ func TestStopFromTheTerminal(t *testing.T) {
 			s.types("\x1a")
 			s.awaitStop()
 			s.goOn()
-			s.types("line\n")
-			s.sees("got line")
-			s.sees("exit 0 lost <nil>")
+			s.types("\x03")
+			s.sees("caught")
+			s.sees("exit 7 lost <nil>")
 		})
 	}
 }
