@@ -65,7 +65,7 @@ func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []
 func changes(query string) bool {
 	for line := range strings.Lines(query) {
 		if verb, _, _ := strings.Cut(strings.TrimSpace(line), " "); verb != "" && verb != "--" {
-			return verb != "SET" && verb != "PREPARE" && verb != "DEALLOCATE"
+			return verb != "SET" && verb != "PREPARE" && verb != "DEALLOCATE" && !strings.HasPrefix(query, "EXECUTE helix_look")
 		}
 	}
 	return true
