@@ -90,7 +90,7 @@ func (e *Error) hint() string {
 	case isServerError(e.Err, 1175):
 		return "sql_safe_updates is on in this session, and goose needs it off, too: turn it off, then " + again
 	case isServerError(e.Err, 1205):
-		return "a transaction that is still open uses one of the tables, and be it that it has only read: end it, then " + again
+		return "a transaction that is still open, which may only have read, uses one of the tables: end it, then " + again
 	case isServerError(e.Err, 1231) && e.Failed != nil:
 		return "do as it says, then " + again
 	case e.Failed != nil:

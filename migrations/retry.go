@@ -40,7 +40,8 @@ func (r retry) do(ctx context.Context, migrate func() ([]*goose.MigrationResult,
 func isDeadlock(err error) bool { return isServerError(err, 1213) }
 
 // isOfAnotherNode reports that a statement failed as one of another node would
-// make it fail: a table has come or gone meanwhile, or COMMIT met a conflict.
+// make it fail: a table has come or gone meanwhile, or COMMIT met a conflict. Not
+// that a table is in use on this one: every attempt would block its users anew.
 func isOfAnotherNode(err error) bool {
-	return isServerError(err, 1050, 1051, 1062, 1146, 1180, 1205, 1213, 3101)
+	return isServerError(err, 1050, 1051, 1062, 1146, 1180, 1213, 3101)
 }
