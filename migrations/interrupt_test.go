@@ -15,9 +15,9 @@ var errInterrupted = errors.New("interrupted here")
 type interrupted struct {
 	driver.Connector
 	left   int                      // statements that may still change something
-	at     func()                   // called in place of the next one, if any
+	at     func()                   // called in place of the next one, or of an answer, if any
 	before func(query string) error // called before each statement, if any: an error is its answer
-	after  func(query string) error // the same, afterwards
+	after  func(query string) bool  // called after each query, if any: true takes its answer away
 }
 
 func (c *interrupted) interrupt() error {
@@ -74,8 +74,8 @@ func (c *interruptedConn) QueryContext(ctx context.Context, query string, args [
 	if err != nil || c.connector.after == nil {
 		return rows, err
 	}
-	if err := c.connector.after(query); err != nil {
-		return nil, errors.Join(err, rows.Close())
+	if c.connector.after(query) {
+		return nil, errors.Join(rows.Close(), c.connector.interrupt())
 	}
 	return rows, nil
 }

@@ -228,10 +228,13 @@ func (d *database) interruptedAfter(n int) *sql.DB {
 	return d.through(&interrupted{Connector: d.connector(), left: n})
 }
 
-func (d *database) connector() driver.Connector {
+func (d *database) connector(opts ...func(*mysql.Config)) driver.Connector {
 	d.Helper()
 	config := d.server.Config()
 	config.DBName = d.name
+	for _, opt := range opts {
+		opt(config)
+	}
 	return ok[driver.Connector](d.T)(mysql.NewConnector(config))
 }
 

@@ -116,22 +116,15 @@ func TestLenientSession(t *testing.T) {
 	onServers(t, func(d *database) {
 		d.load("helix_locks_epoch.sql")
 		lenient := func(c *mysql.Config) { c.Params = map[string]string{"sql_mode": "''"} }
-		connector := &interrupted{left: 1000, before: func(query string) error {
+		db := d.through(&interrupted{Connector: d.connector(lenient), left: 1000, before: func(query string) error {
 			if strings.HasPrefix(query, "RENAME") || strings.HasPrefix(query, "EXECUTE helix_look") {
 				if d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'helix_locks_older'`) == 1 {
 					d.exec(`UPDATE helix_locks_older SET owner_id = REPEAT('ä', 200) WHERE lock_key = 'free'`)
 				}
 			}
 			return nil
-		}}
-		config := d.server.Config()
-		config.DBName = d.name
-		lenient(config)
-		var err error
-		if connector.Connector, err = mysql.NewConnector(config); err != nil {
-			d.Fatal(err)
-		}
-		if _, err := d.provider(d.through(connector)).Up(d.Context()); err == nil || !strings.Contains(err.Error(), "Data too long") {
+		}})
+		if _, err := d.provider(db).Up(d.Context()); err == nil || !strings.Contains(err.Error(), "Data too long") {
 			d.Errorf("error %v", err)
 		}
 		d.exec(`UPDATE helix_locks_older SET owner_id = 'worker-3' WHERE lock_key = 'free'`)
