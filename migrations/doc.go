@@ -63,11 +63,7 @@
 //     differ in case, accents or trailing spaces) become locks of their own, and
 //     each gets the holder and the epoch that they shared. [Collisions] lists
 //     them, before and after, and Up with [WithLogger] warns of them; let all
-//     programs use one spelling. In SQL, before:
-//
-//     SELECT GROUP_CONCAT(DISTINCT BINARY lock_key) FROM helix_locks
-//     GROUP BY lock_key HAVING COUNT(DISTINCT BINARY lock_key) > 1;
-//
+//     programs use one spelling.
 //   - What does not fit is refused before anything is changed: keys and owners of
 //     more than 255 bytes in UTF-8, empty keys, active holders without a name,
 //     and tables with columns that no older client made; and so is a user who lacks
@@ -78,6 +74,11 @@
 //     it changes anything it refuses keys and owners that the older table's charset
 //     cannot hold, two active holders of keys that its collation takes for one, and
 //     foreign keys that refer to it. Drop that table when nobody wants to go back.
+//
+// In SQL, the collisions before the migration are:
+//
+//	SELECT GROUP_CONCAT(DISTINCT BINARY lock_key) FROM helix_locks
+//	GROUP BY lock_key HAVING COUNT(DISTINCT BINARY lock_key) > 1;
 //
 // While it runs helix_locks does not exist, for as long as it takes to copy its
 // rows (on one small machine less than a tenth of a second for a thousand, 2 to 4

@@ -210,13 +210,11 @@ func TestRefusedBeforeTheRename(t *testing.T) {
 				ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
 				before := d.locks()
 				back := func() error { _, err := migrations.DownTo(d.Context(), limited, 2); return err }
-				if name == "safe updates" { // goose itself cannot note the step before
+				if name == "safe updates" || name == "no DELETE" { // goose itself cannot note the step before
 					d.exec(`DELETE FROM helix_goose_db_version WHERE version_id > 3`)
 				}
 				if err := back(); err == nil || !strings.Contains(err.Error(), c.want) {
-					if !(name == "no UPDATE" || name == "no DELETE") || err == nil {
-						d.Errorf("down: %v", err)
-					}
+					d.Errorf("down: %v", err)
 				}
 				if got := d.locks(); !slices.Equal(got, before) {
 					d.Errorf("helix_locks was touched: %s", got)

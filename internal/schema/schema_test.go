@@ -89,11 +89,7 @@ func TestDriftAndCure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onMigrated(t, func(t *testing.T, db *sql.DB) {
-				change := c.change
-				if strings.Contains(change, "%check") {
-					change = strings.Replace(change, "%check", checkName(t, db), 1)
-				}
-				exec(t, db, change)
+				exec(t, db, strings.Replace(c.change, "%check", checkName(t, db), 1))
 				found := differences(t, db)
 				if len(found) != 1 {
 					t.Fatalf("differences: %v", found)
@@ -235,7 +231,7 @@ func TestMissingTables(t *testing.T) {
 // What migrations have left or not begun has one cure each.
 func TestStates(t *testing.T) {
 	const (
-		new   = "helix_locks"
+		newer = "helix_locks"
 		older = "an older helix_locks"
 		aside = "helix_locks_older"
 		back  = "helix_locks_newer"
@@ -246,7 +242,7 @@ func TestStates(t *testing.T) {
 	}{
 		"to be taken over":    {[]string{older}, "run the migrations, with migrations.Up or the goose command: they take the table over"},
 		"set aside":           {[]string{aside}, "going up was interrupted: finish it"},
-		"taken over":          {[]string{new, aside}, ""},
+		"taken over":          {[]string{newer, aside}, ""},
 		"giving back":         {[]string{aside, back}, "going down was interrupted: finish it"},
 		"given back":          {[]string{older, back}, "going down was interrupted: finish it"},
 		"nowhere to":          {[]string{back}, "RENAME TABLE helix_locks_newer TO helix_locks;"},
@@ -260,7 +256,7 @@ func TestStates(t *testing.T) {
 				exec(t, db, "RENAME TABLE helix_locks TO kept")
 				for _, table := range c.tables {
 					switch table {
-					case new, back:
+					case newer, back:
 						exec(t, db, "CREATE TABLE "+table+" LIKE kept")
 					case older:
 						exec(t, db, "CREATE TABLE helix_locks (id INT PRIMARY KEY, lock_key VARCHAR(255) NOT NULL, status ENUM('active') NOT NULL)")
