@@ -44,3 +44,24 @@ CREATE TABLE helix_goose_db_version (
 CREATE TABLE helix_locks_older (
     lock_key VARCHAR(255) NOT NULL
 );
+
+CREATE TABLE information_schema.table_constraints (
+    constraint_schema VARCHAR(64) NOT NULL,
+    table_name        VARCHAR(64) NOT NULL,
+    constraint_name   VARCHAR(64) NOT NULL,
+    constraint_type   VARCHAR(64) NOT NULL,
+    enforced          VARCHAR(3)  NOT NULL
+);
+
+CREATE TABLE information_schema.check_constraints (
+    constraint_schema VARCHAR(64) NOT NULL,
+    constraint_name   VARCHAR(64) NOT NULL,
+    table_name        VARCHAR(64) NOT NULL,
+    check_clause      LONGTEXT    NOT NULL
+);
+
+CREATE TABLE information_schema.triggers (
+    event_object_schema VARCHAR(64) NOT NULL,
+    event_object_table  VARCHAR(64) NOT NULL,
+    trigger_name        VARCHAR(64) NOT NULL
+);

@@ -72,6 +72,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.listColumnsStmt, err = db.PrepareContext(ctx, listColumns); err != nil {
 		return nil, fmt.Errorf("error preparing query ListColumns: %w", err)
 	}
+	if q.listConstraintsStmt, err = db.PrepareContext(ctx, listConstraints); err != nil {
+		return nil, fmt.Errorf("error preparing query ListConstraints: %w", err)
+	}
 	if q.listFloorShardsStmt, err = db.PrepareContext(ctx, listFloorShards); err != nil {
 		return nil, fmt.Errorf("error preparing query ListFloorShards: %w", err)
 	}
@@ -83,6 +86,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.listTablesStmt, err = db.PrepareContext(ctx, listTables); err != nil {
 		return nil, fmt.Errorf("error preparing query ListTables: %w", err)
+	}
+	if q.listTriggersStmt, err = db.PrepareContext(ctx, listTriggers); err != nil {
+		return nil, fmt.Errorf("error preparing query ListTriggers: %w", err)
 	}
 	if q.listVersionsStmt, err = db.PrepareContext(ctx, listVersions); err != nil {
 		return nil, fmt.Errorf("error preparing query ListVersions: %w", err)
@@ -229,6 +235,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing listColumnsStmt: %w", cerr)
 		}
 	}
+	if q.listConstraintsStmt != nil {
+		if cerr := q.listConstraintsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listConstraintsStmt: %w", cerr)
+		}
+	}
 	if q.listFloorShardsStmt != nil {
 		if cerr := q.listFloorShardsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing listFloorShardsStmt: %w", cerr)
@@ -247,6 +258,11 @@ func (q *Queries) Close() error {
 	if q.listTablesStmt != nil {
 		if cerr := q.listTablesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing listTablesStmt: %w", cerr)
+		}
+	}
+	if q.listTriggersStmt != nil {
+		if cerr := q.listTriggersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listTriggersStmt: %w", cerr)
 		}
 	}
 	if q.listVersionsStmt != nil {
@@ -404,10 +420,12 @@ type Queries struct {
 	getNamedLockStmt       *sql.Stmt
 	inspectLockStmt        *sql.Stmt
 	listColumnsStmt        *sql.Stmt
+	listConstraintsStmt    *sql.Stmt
 	listFloorShardsStmt    *sql.Stmt
 	listIndexesStmt        *sql.Stmt
 	listLocksStmt          *sql.Stmt
 	listTablesStmt         *sql.Stmt
+	listTriggersStmt       *sql.Stmt
 	listVersionsStmt       *sql.Stmt
 	lockFloorsStmt         *sql.Stmt
 	lockOldExtensionsStmt  *sql.Stmt
@@ -450,10 +468,12 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		getNamedLockStmt:       q.getNamedLockStmt,
 		inspectLockStmt:        q.inspectLockStmt,
 		listColumnsStmt:        q.listColumnsStmt,
+		listConstraintsStmt:    q.listConstraintsStmt,
 		listFloorShardsStmt:    q.listFloorShardsStmt,
 		listIndexesStmt:        q.listIndexesStmt,
 		listLocksStmt:          q.listLocksStmt,
 		listTablesStmt:         q.listTablesStmt,
+		listTriggersStmt:       q.listTriggersStmt,
 		listVersionsStmt:       q.listVersionsStmt,
 		lockFloorsStmt:         q.lockFloorsStmt,
 		lockOldExtensionsStmt:  q.lockOldExtensionsStmt,

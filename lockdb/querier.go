@@ -264,6 +264,33 @@ type Querier interface {
 	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
 	//  ORDER BY c.table_name, c.ordinal_position
 	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
+	// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
+	// MariaDB alone has constraints of one name in several tables: where the inner table
+	// lacks the column of that name, it is that of the outer one.
+	//
+	//  SELECT
+	//      LOWER(t.table_name) AS table_name,
+	//      LOWER(t.constraint_type) AS constraint_type,
+	//      LOWER(COALESCE((
+	//          SELECT enforced
+	//          FROM information_schema.table_constraints AS i
+	//          WHERE i.constraint_schema = t.constraint_schema AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
+	//          LIMIT 1
+	//      ), _utf8mb4'')) AS enforced,
+	//      LOWER(COALESCE((
+	//          SELECT c.check_clause
+	//          FROM information_schema.check_constraints AS c
+	//          WHERE c.constraint_schema = t.constraint_schema AND table_name = t.table_name AND c.constraint_name = t.constraint_name
+	//          LIMIT 1
+	//      ), _utf8mb4'')) AS clause
+	//  FROM (
+	//      SELECT constraint_schema, table_name, constraint_name, constraint_type, _utf8mb4'yes' AS enforced
+	//      FROM information_schema.table_constraints
+	//      WHERE constraint_schema = DATABASE()
+	//  ) AS t
+	//  WHERE t.table_name = 'helix_locks' AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+	//  ORDER BY t.constraint_name
+	ListConstraints(ctx context.Context) ([]*ListConstraintsRow, error)
 	//ListFloorShards
 	//
 	//  SELECT shard FROM helix_lock_floor ORDER BY shard
@@ -308,9 +335,16 @@ type Querier interface {
 	//  SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 	//  FROM information_schema.tables AS t
 	//  WHERE t.table_schema = DATABASE()
-	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_newer')
 	//  ORDER BY t.table_name
 	ListTables(ctx context.Context) ([]*ListTablesRow, error)
+	// Those that this user may see, with the privilege TRIGGER on the table.
+	//
+	//  SELECT LOWER(t.event_object_table) AS table_name, t.trigger_name
+	//  FROM information_schema.triggers AS t
+	//  WHERE t.event_object_schema = DATABASE() AND t.event_object_table IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+	//  ORDER BY t.event_object_table, t.trigger_name
+	ListTriggers(ctx context.Context) ([]*ListTriggersRow, error)
 	// The migrations that goose has noted, and when in Unix seconds (0: not known).
 	//
 	//  SELECT version_id, CAST(COALESCE(MAX(UNIX_TIMESTAMP(tstamp)), 0) AS SIGNED) AS applied_at

@@ -756,6 +756,92 @@ func (q *Queries) ListColumns(ctx context.Context) ([]*ListColumnsRow, error) {
 	return items, nil
 }
 
+const listConstraints = `-- name: ListConstraints :many
+SELECT
+    LOWER(t.table_name) AS table_name,
+    LOWER(t.constraint_type) AS constraint_type,
+    LOWER(COALESCE((
+        SELECT enforced
+        FROM information_schema.table_constraints AS i
+        WHERE i.constraint_schema = t.constraint_schema AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
+        LIMIT 1
+    ), _utf8mb4'')) AS enforced,
+    LOWER(COALESCE((
+        SELECT c.check_clause
+        FROM information_schema.check_constraints AS c
+        WHERE c.constraint_schema = t.constraint_schema AND table_name = t.table_name AND c.constraint_name = t.constraint_name
+        LIMIT 1
+    ), _utf8mb4'')) AS clause
+FROM (
+    SELECT constraint_schema, table_name, constraint_name, constraint_type, _utf8mb4'yes' AS enforced
+    FROM information_schema.table_constraints
+    WHERE constraint_schema = DATABASE()
+) AS t
+WHERE t.table_name = 'helix_locks' AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+ORDER BY t.constraint_name
+`
+
+type ListConstraintsRow struct {
+	TableName      string `json:"table_name"`
+	ConstraintType string `json:"constraint_type"`
+	Enforced       string `json:"enforced"`
+	Clause         string `json:"clause"`
+}
+
+// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
+// MariaDB alone has constraints of one name in several tables: where the inner table
+// lacks the column of that name, it is that of the outer one.
+//
+//	SELECT
+//	    LOWER(t.table_name) AS table_name,
+//	    LOWER(t.constraint_type) AS constraint_type,
+//	    LOWER(COALESCE((
+//	        SELECT enforced
+//	        FROM information_schema.table_constraints AS i
+//	        WHERE i.constraint_schema = t.constraint_schema AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
+//	        LIMIT 1
+//	    ), _utf8mb4'')) AS enforced,
+//	    LOWER(COALESCE((
+//	        SELECT c.check_clause
+//	        FROM information_schema.check_constraints AS c
+//	        WHERE c.constraint_schema = t.constraint_schema AND table_name = t.table_name AND c.constraint_name = t.constraint_name
+//	        LIMIT 1
+//	    ), _utf8mb4'')) AS clause
+//	FROM (
+//	    SELECT constraint_schema, table_name, constraint_name, constraint_type, _utf8mb4'yes' AS enforced
+//	    FROM information_schema.table_constraints
+//	    WHERE constraint_schema = DATABASE()
+//	) AS t
+//	WHERE t.table_name = 'helix_locks' AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+//	ORDER BY t.constraint_name
+func (q *Queries) ListConstraints(ctx context.Context) ([]*ListConstraintsRow, error) {
+	rows, err := q.query(ctx, q.listConstraintsStmt, listConstraints)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListConstraintsRow{}
+	for rows.Next() {
+		var i ListConstraintsRow
+		if err := rows.Scan(
+			&i.TableName,
+			&i.ConstraintType,
+			&i.Enforced,
+			&i.Clause,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listFloorShards = `-- name: ListFloorShards :many
 SELECT shard FROM helix_lock_floor ORDER BY shard
 `
@@ -949,7 +1035,7 @@ const listTables = `-- name: ListTables :many
 SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 FROM information_schema.tables AS t
 WHERE t.table_schema = DATABASE()
-    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_newer')
 ORDER BY t.table_name
 `
 
@@ -964,7 +1050,7 @@ type ListTablesRow struct {
 //	SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 //	FROM information_schema.tables AS t
 //	WHERE t.table_schema = DATABASE()
-//	    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_import')
+//	    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_newer')
 //	ORDER BY t.table_name
 func (q *Queries) ListTables(ctx context.Context) ([]*ListTablesRow, error) {
 	rows, err := q.query(ctx, q.listTablesStmt, listTables)
@@ -976,6 +1062,47 @@ func (q *Queries) ListTables(ctx context.Context) ([]*ListTablesRow, error) {
 	for rows.Next() {
 		var i ListTablesRow
 		if err := rows.Scan(&i.Name, &i.Engine); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listTriggers = `-- name: ListTriggers :many
+SELECT LOWER(t.event_object_table) AS table_name, t.trigger_name
+FROM information_schema.triggers AS t
+WHERE t.event_object_schema = DATABASE() AND t.event_object_table IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+ORDER BY t.event_object_table, t.trigger_name
+`
+
+type ListTriggersRow struct {
+	TableName   string `json:"table_name"`
+	TriggerName string `json:"trigger_name"`
+}
+
+// Those that this user may see, with the privilege TRIGGER on the table.
+//
+//	SELECT LOWER(t.event_object_table) AS table_name, t.trigger_name
+//	FROM information_schema.triggers AS t
+//	WHERE t.event_object_schema = DATABASE() AND t.event_object_table IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+//	ORDER BY t.event_object_table, t.trigger_name
+func (q *Queries) ListTriggers(ctx context.Context) ([]*ListTriggersRow, error) {
+	rows, err := q.query(ctx, q.listTriggersStmt, listTriggers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []*ListTriggersRow{}
+	for rows.Next() {
+		var i ListTriggersRow
+		if err := rows.Scan(&i.TableName, &i.TriggerName); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)

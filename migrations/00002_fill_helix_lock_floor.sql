@@ -2,6 +2,16 @@
 -- floor, so this can run again.
 
 -- +goose Up
+-- Where going down was interrupted in the migration before this, that is still
+-- noted as done.
+SET @helix_floors = EXISTS (
+    SELECT 1
+    FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name = 'helix_lock_floor'
+);
+SET SESSION sql_mode = IF(@helix_floors, @@SESSION.sql_mode,
+    'there is no helix_lock_floor as going down was interrupted: finish it with goose down (migrations.DownTo) and then go up');
+
 INSERT IGNORE INTO helix_lock_floor (shard, floor_epoch)
 VALUES
     (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0),
@@ -38,4 +48,31 @@ VALUES
     (248, 0), (249, 0), (250, 0), (251, 0), (252, 0), (253, 0), (254, 0), (255, 0);
 
 -- +goose Down
--- Nothing: a floor that was raised must not be forgotten while locks exist.
+-- A floor that was raised must not be forgotten while locks exist. But where the
+-- next migration was interrupted on its way up, after it had set an older
+-- helix_locks aside, it is not noted, and going down ends here: the table gets its
+-- name back. What was copied of it is dropped. Where it was interrupted at its very
+-- end, helix_locks is there already, and only that migration can give it back.
+SET @helix_lock_wait = CAST(COALESCE(@helix_lock_wait, @@SESSION.lock_wait_timeout) AS SIGNED);
+SET SESSION lock_wait_timeout = 5;
+SET @helix_tables = COALESCE((
+    SELECT GROUP_CONCAT(table_name ORDER BY table_name SEPARATOR ' ')
+    FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name IN ('helix_locks', 'helix_locks_older', 'helix_locks_newer')
+), '');
+SET @helix_new = EXISTS (
+    SELECT 1
+    FROM information_schema.columns
+    WHERE table_schema = DATABASE() AND table_name = 'helix_locks' AND column_name = 'lease_id'
+);
+SET SESSION sql_mode = IF(@helix_tables = 'helix_locks helix_locks_older' AND NOT @helix_new,
+    'an older client has made helix_locks again beside helix_locks_older: stop it and DROP TABLE helix_locks and run this again', @@SESSION.sql_mode);
+DROP TABLE IF EXISTS helix_locks_import;
+SET SESSION sql_mode = IF(@helix_new,
+    'helix_locks is there and its migration is not noted as going up was interrupted: finish it with goose up (migrations.Up) and then go down', @@SESSION.sql_mode);
+SET @helix_statement = IF(@helix_tables = 'helix_locks_older', 'RENAME TABLE helix_locks_older TO helix_locks', 'DO 0');
+PREPARE helix_step FROM @helix_statement;
+EXECUTE helix_step;
+DEALLOCATE PREPARE helix_step;
+SET SESSION lock_wait_timeout = @helix_lock_wait;
+SET @helix_lock_wait = NULL;

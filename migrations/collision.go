@@ -26,3 +26,19 @@ func Collisions(ctx context.Context, db *sql.DB) ([]Collision, error) {
 	}
 	return schema.Collisions(ctx, db)
 }
+
+// warn logs the collisions of an older helix_locks that is about to be taken over.
+func (c config) warn(ctx context.Context, conn *sql.Conn) error {
+	if c.logger == nil {
+		return nil
+	}
+	older, err := schema.Older(ctx, conn)
+	if err != nil || !older {
+		return err
+	}
+	found, err := schema.Collisions(ctx, conn)
+	for _, collision := range found {
+		c.logger.WarnContext(ctx, "migrations: keys of one older lock become locks of their own: let all programs use one spelling", "keys", collision.Keys)
+	}
+	return err
+}

@@ -26,14 +26,23 @@
 //
 // Migrate first, then start the programs of a new version: migrations only add,
 // so that programs of the version before go on. The user that migrates needs
-// CREATE, DROP, ALTER, SELECT, INSERT, UPDATE and DELETE in the database. It
-// needs nothing but SELECT where there is nothing to do.
+// CREATE, DROP, ALTER, SELECT, INSERT, UPDATE and DELETE in the database. Where
+// there is nothing to do, Up needs nothing but SELECT on [VersionTable].
+//
+// The server must be MySQL 8.0.17 or later, or MariaDB 10.6 or later. (MySQL before
+// 8.0.16 enforces no CHECK, and before 8.0.17 would give an older table back in the
+// wrong time zone; MariaDB before 10.6 cannot skip locked rows.)
 //
 // DDL commits at once. A process that is killed half way leaves some migrations
-// done and one half done; whoever runs them next, in whichever way, finishes it.
-// One thing goose's own command does not finish is its table of versions, if it
-// was killed before that had its first row ("missing zero version migration"):
-// call Up once, or drop that empty table.
+// done and one half done; whoever runs the same direction next, in whichever way,
+// finishes it. Up after a Down that was interrupted says so, and to finish that
+// first; only where goose was killed between the last statement of a migration and
+// the note that it is taken back does Up take it for done: [Verify] finds what is
+// missing, and Down, then Up, makes it. One thing goose's own command does not
+// finish is its table of versions, if it was killed before that had its first row
+// ("missing zero version migration"): call Up once, or drop that empty table.
+//
+// The goose command takes no lock: run one of it at a time, and not beside Up.
 //
 // Going down ([Down], [DownTo]) forgets every lease and every epoch when it comes
 // to the tables themselves, so that fencing tokens start again from 1: end all
@@ -53,30 +62,52 @@
 //   - Keys are bytes now. Those that the older collation took for one (which
 //     differ in case, accents or trailing spaces) become locks of their own, and
 //     each gets the holder and the epoch that they shared. [Collisions] lists
-//     them, before and after; let all programs use one spelling.
+//     them, before and after, and Up with [WithLogger] warns of them; let all
+//     programs use one spelling.
 //   - What does not fit is refused before anything is changed: keys and owners of
 //     more than 255 bytes in UTF-8, empty keys, active holders without a name,
-//     and tables with columns that no older client made.
+//     and tables with columns that no older client made; and so is a user who lacks
+//     a privilege.
 //   - The older table stays, as helix_locks_older. It is the way back: taking
-//     migration 4 and 3 back (goose down, [DownTo]) writes every lock and epoch
-//     back to it, adds the column epoch if it had none, and gives it its name
-//     again. Drop it when nobody wants to go back.
+//     migration 3 back (goose down, [DownTo]) writes every lock and epoch back to
+//     it, adds the column epoch if it had none, and gives it its name again. Before
+//     it changes anything it refuses keys and owners that the older table's charset
+//     cannot hold, two active holders of keys that its collation takes for one, and
+//     foreign keys that refer to it. Drop that table when nobody wants to go back.
 //
-// Older clients cannot corrupt it. While it runs helix_locks does not exist, for
-// as long as it takes to copy its rows (on one small machine less than a tenth of
-// a second for a thousand, 2 to 4 seconds for a hundred thousand, half a minute
-// for a million): everybody gets an error (1146; new clients
-// txlock.ErrNotMigrated). Afterwards inserts and upserts of older clients
-// are refused, so that they can neither acquire nor renew (1364, or where
-// sql_mode is not strict 3819 or 4025); what they may do by UPDATE is release
-// what they held. Nothing else stops an older UPDATE that finds its owner's row,
-// hence the order of a rollout:
+// In SQL, the collisions before the migration are:
 //
-//  1. Call [Collisions], and Up with [WithDryRun]; grant privileges.
-//  2. Stop the older programs, or let them run: they are refused from 3 on, and
-//     hold what they have until it expires.
-//  3. Migrate. The table is renamed, which waits for transactions that have
-//     written to it: end long ones before.
+//	SELECT GROUP_CONCAT(DISTINCT BINARY lock_key) FROM helix_locks
+//	GROUP BY lock_key HAVING COUNT(DISTINCT BINARY lock_key) > 1;
+//
+// While it runs helix_locks does not exist, for as long as it takes to copy its
+// rows (on one small machine less than a tenth of a second for a thousand, 2 to 4
+// seconds for a hundred thousand, half a minute for a million): everybody gets an
+// error (1146; new clients txlock.ErrNotMigrated). An older client that then makes
+// its table again has the migration fail, with the way out.
+//
+// Afterwards the table refuses some of what an older client writes:
+//
+//   - INSERT, REPLACE and INSERT ... ON DUPLICATE KEY UPDATE are refused (1364, or
+//     where sql_mode is not strict 3819 or 4025): it cannot acquire or renew by them.
+//   - UPDATE is not. It can release and renew what it held, with times in its
+//     session's zone, which are taken for UTC; if it acquires by UPDATE, it takes
+//     locks, and may add nothing to their epoch. A client that knows status as an
+//     ENUM gets an error in a strict sql_mode; in a lenient one every status that it
+//     writes is 0, so that it may think that it acquired what stands there as free.
+//   - DELETE is not, but it cannot take epochs back: the floor of each shard is
+//     raised to the highest epoch that was taken over into it.
+//
+// Only the server's accounts fence an older UPDATE, hence the order of a rollout:
+//
+//  1. Look at the collisions. Grant privileges.
+//  2. Stop the older programs, and REVOKE what they may do with helix_locks, or lock
+//     their account (ALTER USER ... ACCOUNT LOCK) and KILL its connections. What they
+//     hold, they hold until it expires.
+//  3. End long transactions that have used helix_locks, also those that have only
+//     read it. Migrate. The table is renamed, which waits for them, and everybody
+//     else queues behind that: so it gives up after 5 seconds (1205), and is to be
+//     run again.
 //  4. Start the new programs. They wait for what older holders still have.
 //
 // # Clusters

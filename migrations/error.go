@@ -27,6 +27,9 @@ var (
 	ErrPoolTooSmall = errors.New("migrations: the pool has one connection, and the lease needs another")
 )
 
+// errVersionsDenied is for who may not even ask what there is to do.
+var errVersionsDenied = errors.New("may not read " + VersionTable)
+
 // newerError says that a database is ahead of this version of the library.
 func newerError(version int64) error {
 	return fmt.Errorf("migrations: down: %w: it has version %d and the library knows up to %d: "+
@@ -74,14 +77,20 @@ func (e *Error) hint() string {
 		return again
 	case errors.Is(e.Err, ErrLockTimeout), errors.Is(e.Err, ErrLockLost):
 		return "" // they say it themselves
+	case errors.Is(e.Err, errVersionsDenied):
+		return "grant the user of this connection SELECT on " + VersionTable + ", then " + again
 	case isServerError(e.Err, 1044, 1045, 1142, 1143, 1227, 1370):
 		return "grant the user of this connection CREATE, DROP, ALTER, SELECT, INSERT, UPDATE and DELETE in the database, then " + again
 	case isServerError(e.Err, 1046):
 		return "name the database in the DSN"
 	case isServerError(e.Err, 1290, 1836, 3100, 1047):
 		return "this server takes no writes: migrate on the primary"
+	case isServerError(e.Err, 1792):
+		return "transaction_read_only is on in this session: turn it off for the user that migrates, then " + again
+	case isServerError(e.Err, 1175):
+		return "sql_safe_updates is on in this session, and goose needs it off, too: turn it off, then " + again
 	case isServerError(e.Err, 1205):
-		return "a transaction that is still open uses one of the tables: end it, then " + again
+		return "a transaction that is still open, which may only have read, uses one of the tables: end it, then " + again
 	case isServerError(e.Err, 1231) && e.Failed != nil:
 		return "do as it says, then " + again
 	case e.Failed != nil:

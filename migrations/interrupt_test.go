@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -13,8 +14,10 @@ var errInterrupted = errors.New("interrupted here")
 // the one after the nth that changes something, as if the process was killed there.
 type interrupted struct {
 	driver.Connector
-	left int    // statements that may still change something
-	at   func() // called in place of the next one, if any
+	left   int                      // statements that may still change something
+	at     func()                   // called in place of the next one, or of an answer, if any
+	before func(query string) error // called before each statement, if any: an error is its answer
+	after  func(query string) bool  // called after each query, if any: true takes its answer away
 }
 
 func (c *interrupted) interrupt() error {
@@ -53,19 +56,57 @@ func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []
 	if c.connector.left < 0 {
 		return nil, c.connector.interrupt()
 	}
-	if changes(query) {
+	if c.changes(query) {
 		if c.connector.left--; c.connector.left < 0 {
 			return nil, c.connector.interrupt()
 		}
 	}
+	if c.connector.before != nil {
+		if err := c.connector.before(query); err != nil {
+			return nil, err
+		}
+	}
 	return c.driverConn.ExecContext(ctx, query, args)
+}
+
+func (c *interruptedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.driverConn.QueryContext(ctx, query, args)
+	if err != nil || c.connector.after == nil {
+		return rows, err
+	}
+	if c.connector.after(query) {
+		return nil, errors.Join(rows.Close(), c.connector.interrupt())
+	}
+	return rows, nil
+}
+
+// changes is false for what only the session can see.
+func (c *interruptedConn) changes(query string) bool {
+	if !strings.HasPrefix(query, "EXECUTE") {
+		return changes(query)
+	}
+	return strings.HasPrefix(query, "EXECUTE helix_step") && changes(c.prepared())
+}
+
+// prepared is what the session is to execute.
+func (c *interruptedConn) prepared() string {
+	rows, err := c.driverConn.QueryContext(context.Background(), `SELECT @helix_statement`, nil)
+	if err != nil {
+		return err.Error()
+	}
+	value := make([]driver.Value, 1)
+	if err := errors.Join(rows.Next(value), rows.Close()); err != nil {
+		return err.Error()
+	}
+	text, _ := value[0].([]byte)
+	return string(text)
 }
 
 // changes is false for what only the session can see.
 func changes(query string) bool {
 	for line := range strings.Lines(query) {
 		if verb, _, _ := strings.Cut(strings.TrimSpace(line), " "); verb != "" && verb != "--" {
-			return verb != "SET" && verb != "PREPARE" && verb != "DEALLOCATE"
+			return !slices.Contains([]string{"SET", "PREPARE", "DEALLOCATE", "DO", "SELECT", "START"}, verb)
 		}
 	}
 	return true

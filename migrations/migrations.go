@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -68,8 +67,10 @@ func DownTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*
 	return migrate(ctx, db, "down", version, opts)
 }
 
-// oneStep stands for the version below the database's.
-const oneStep = -1
+const (
+	oneStep  = -1 // stands for the version below the database's
+	takeOver = 3  // the migration that takes an older helix_locks over
+)
 
 func migrate(ctx context.Context, db *sql.DB, direction string, version int64, opts []Option) ([]*goose.MigrationResult, error) {
 	c, err := newConfig(opts)
@@ -102,9 +103,30 @@ func migrate(ctx context.Context, db *sql.DB, direction string, version int64, o
 	return c.run(ctx, db, direction, version)
 }
 
-// run has goose migrate.
-func (c config) run(ctx context.Context, db *sql.DB, direction string, version int64) (results []*goose.MigrationResult, err error) {
-	p, err := c.provider(db)
+// run has goose migrate, and once more where the server ended the transaction for a
+// deadlock.
+func (c config) run(ctx context.Context, db *sql.DB, direction string, version int64) ([]*goose.MigrationResult, error) {
+	return retry{attempts: 2, of: isDeadlock}.do(ctx, func() ([]*goose.MigrationResult, error) {
+		return c.once(ctx, db, direction, version)
+	})
+}
+
+// onCluster migrates where there is no table to hold a lease in, and other nodes
+// may be doing the same: what fails because of that is found done at the next
+// attempt.
+func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, version int64) ([]*goose.MigrationResult, error) {
+	return retry{attempts: 10, pause: 500 * time.Millisecond, of: isOfAnotherNode}.do(ctx, func() ([]*goose.MigrationResult, error) {
+		return c.once(ctx, db, direction, version)
+	})
+}
+
+func (c config) once(ctx context.Context, db *sql.DB, direction string, version int64) (results []*goose.MigrationResult, err error) {
+	p, err := c.provider(db, func(ctx context.Context, conn *sql.Conn) error {
+		if direction == "down" || version < takeOver {
+			return nil
+		}
+		return c.warn(ctx, conn)
+	})
 	if err != nil {
 		return nil, failed(direction, nil, err)
 	}
@@ -121,39 +143,4 @@ func (c config) run(ctx context.Context, db *sql.DB, direction string, version i
 		c.log(ctx, results)
 	}
 	return results, err
-}
-
-const (
-	clusterAttempts = 10
-	clusterPause    = 500 * time.Millisecond
-)
-
-// onCluster migrates where there is no table to hold a lease in, and other nodes
-// may be doing the same: what fails because of that is found done at the next
-// attempt.
-func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, version int64) ([]*goose.MigrationResult, error) {
-	var done []*goose.MigrationResult
-	for attempt := 1; ; attempt++ {
-		results, err := c.run(ctx, db, direction, version)
-		var e *Error
-		if errors.As(err, &e) {
-			results = e.Applied
-			e.Applied = append(slices.Clone(done), results...)
-		}
-		done = append(done, results...)
-		if attempt == clusterAttempts || !isOfAnotherNode(err) {
-			return done, err
-		}
-		select {
-		case <-ctx.Done():
-			return done, errors.Join(err, ctx.Err())
-		case <-time.After(clusterPause):
-		}
-	}
-}
-
-// isOfAnotherNode reports that a statement failed as one of another node would
-// make it fail: a table has come or gone meanwhile, or COMMIT met a conflict.
-func isOfAnotherNode(err error) bool {
-	return isServerError(err, 1050, 1051, 1062, 1146, 1180, 1205, 1213, 3101)
 }

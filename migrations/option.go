@@ -36,8 +36,11 @@ func newConfig(opts []Option) (c config, err error) {
 	return c, nil
 }
 
-// WithDryRun makes Up, UpTo, Down and DownTo return what they would do, in order
-// and without a duration. It sends one statement, which reads, and takes no lock.
+// WithDryRun makes Up, UpTo, Down and DownTo return the files that they would run,
+// in order and without a duration. It sends one statement, which reads, and takes
+// no lock. It does not look at the tables: what a migration refuses (an older
+// helix_locks that does not fit, a privilege that is missing), the run itself
+// finds, before it changes that table.
 func WithDryRun() Option {
 	return func(c *config) error {
 		c.dryRun = true
@@ -46,8 +49,9 @@ func WithDryRun() Option {
 }
 
 // WithLogger logs the migrations that were done, at level Info and when the call
-// ends, with file, direction and duration. What fails is returned, never only
-// logged.
+// ends, with file, direction and duration. Where Up is to take over an older
+// helix_locks, it first logs each of its [Collisions], at level Warn, which reads
+// the whole table once. What fails is returned, never only logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -121,28 +125,32 @@ func (c config) log(ctx context.Context, results []*goose.MigrationResult) {
 }
 
 // provider is made anew for each call: it remembers things about its database.
-func (c config) provider(db *sql.DB) (*goose.Provider, error) {
+func (c config) provider(db *sql.DB, begun func(context.Context, *sql.Conn) error) (*goose.Provider, error) {
 	inner, err := database.NewStore(database.DialectMySQL, VersionTable)
 	if err != nil {
 		return nil, err
 	}
-	opts := []goose.ProviderOption{goose.WithStore(&versionStore{inner}), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
-	switch {
-	case c.unlocked:
-	case c.locker != nil:
-		opts = append(opts, goose.WithLocker(c.locker))
-	case c.sessionLocker != nil:
-		opts = append(opts, goose.WithSessionLocker(c.sessionLocker))
-	default:
-		locker, err := NewSessionLocker()
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, goose.WithSessionLocker(locker))
+	locker, err := c.sessionLockerOn(db)
+	if err != nil {
+		return nil, err
 	}
-	p, err := goose.NewProvider(goose.DialectCustom, db, FS, opts...)
+	p, err := goose.NewProvider(goose.DialectCustom, db, FS, goose.WithStore(&versionStore{inner}), goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()), goose.WithSessionLocker(&session{locker, begun}))
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)
 	}
 	return p, nil
+}
+
+// sessionLockerOn is the locker that was chosen, whatever its kind.
+func (c config) sessionLockerOn(db *sql.DB) (lock.SessionLocker, error) {
+	switch {
+	case c.unlocked:
+		return noLocker{}, nil
+	case c.locker != nil:
+		return onPool{c.locker, db}, nil
+	case c.sessionLocker != nil:
+		return c.sessionLocker, nil
+	}
+	return NewSessionLocker()
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3/lock"
@@ -44,10 +45,21 @@ func NewSessionLocker(opts ...LockOption) (lock.SessionLocker, error) {
 	if c.pool != nil {
 		return nil, errors.New("migrations: LockPool is for NewLeaseLocker: a named lock is on the connection that goose gives")
 	}
-	return &sessionLocker{c}, nil
+	return &sessionLocker{lockConfig: c, held: map[*sql.Conn]heldName{}}, nil
 }
 
-type sessionLocker struct{ lockConfig }
+type sessionLocker struct {
+	lockConfig
+
+	mu   sync.Mutex
+	held map[*sql.Conn]heldName
+}
+
+// heldName is what a connection was locked with.
+type heldName struct {
+	name  string
+	ended func() error // of the context of the lock
+}
 
 func (l *sessionLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 	q := lockdb.New(conn)
@@ -60,6 +72,9 @@ func (l *sessionLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		answer, err := q.GetNamedLock(ctx, lockdb.GetNamedLockParams{Name: name, Seconds: slice})
 		switch {
 		case err == nil && answer == 1:
+			l.mu.Lock()
+			l.held[conn] = heldName{name, ctx.Err}
+			l.mu.Unlock()
 			return nil
 		case isServerError(err, 3058):
 			return fmt.Errorf("migrations: lock %q: this connection and another wait for each other's named locks: take no other named lock around migrations: %w", name, err)
@@ -90,15 +105,25 @@ func (l *sessionLocker) SessionUnlock(ctx context.Context, conn *sql.Conn) error
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockPatience)
 	defer cancel()
 	q := lockdb.New(conn)
-	name, err := l.lockName(ctx, q)
-	if err != nil {
-		return lostError(name, err)
+	l.mu.Lock()
+	held, ok := l.held[conn]
+	delete(l.held, conn)
+	l.mu.Unlock()
+	if !ok {
+		name, err := l.lockName(ctx, q)
+		if err != nil {
+			return lostError(name, err)
+		}
+		held.name = name
 	}
-	answer, err := q.ReleaseNamedLock(ctx, name)
-	if err != nil || answer != 1 {
-		return lostError(name, err)
+	answer, err := q.ReleaseNamedLock(ctx, held.name)
+	switch {
+	case err == nil && answer == 1:
+		return nil
+	case ok && held.ended() != nil && isConnectionLost(err):
+		return nil // the end of its context has ended the connection, and so the lock
 	}
-	return nil
+	return lostError(held.name, err)
 }
 
 func lostError(name string, err error) error {

@@ -136,3 +136,61 @@ func TestUpWaits(t *testing.T) {
 		d.complete()
 	})
 }
+
+// The answer to GET_LOCK may be lost while the lock was granted: it is given back,
+// whatever has become of the context.
+func TestLockWhoseAnswerIsLost(t *testing.T) {
+	onServers(t, func(d *database) {
+		ctx, cancel := context.WithCancel(d.Context())
+		asText := func(c *mysql.Config) { c.InterpolateParams = true }
+		db := d.through(&interrupted{Connector: d.connector(asText), at: cancel, after: func(query string) bool { return strings.Contains(query, "GET_LOCK(") }})
+		conn := d.conn(db)
+		id := d.connectionID(conn)
+		l := d.sessionLocker(migrations.LockWait(0))
+		if err := l.SessionLock(ctx, conn); !errors.Is(err, errInterrupted) {
+			d.Errorf("error %v", err)
+		}
+		if now := d.connectionID(conn); now != id {
+			d.Fatalf("connection %d, was %d: the test shows nothing", now, id)
+		}
+		other := d.conn(d.db)
+		if err := l.SessionLock(d.Context(), other); err != nil {
+			d.Errorf("it is still held: %v", err)
+		}
+		if err := l.SessionUnlock(d.Context(), other); err != nil {
+			d.Error(err)
+		}
+	})
+}
+
+// A context that ends ends the connection, and the server then releases the lock: that
+// is no loss to cry about, besides the context's own error.
+func TestCancelledUpIsNoLostLock(t *testing.T) {
+	onServers(t, func(d *database) {
+		ctx, cancel := context.WithCancel(d.Context())
+		defer cancel()
+		db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
+			if strings.HasPrefix(query, "CREATE TABLE IF NOT EXISTS helix_locks ") {
+				cancel()
+			}
+			return nil
+		}})
+		_, err := migrations.Up(ctx, db)
+		if !errors.Is(err, context.Canceled) || errors.Is(err, migrations.ErrLockLost) {
+			d.Errorf("error %v", err)
+		}
+		// A killed connection is, and is called by its lock's name.
+		pool := d.open()
+		pool.SetMaxOpenConns(1)
+		l := d.sessionLocker()
+		conn := d.conn(pool)
+		id := d.connectionID(conn)
+		if err := l.SessionLock(d.Context(), conn); err != nil {
+			d.Fatal(err)
+		}
+		d.exec(fmt.Sprintf(`KILL %d`, id))
+		if err := l.SessionUnlock(d.Context(), conn); !errors.Is(err, migrations.ErrLockLost) || !strings.Contains(err.Error(), `"goose:`) {
+			d.Errorf("after a KILL: %v", err)
+		}
+	})
+}

@@ -61,6 +61,9 @@ func listApplied(ctx context.Context, db *sql.DB) (applied, error) {
 	if isServerError(err, 1146) { // the first migration makes that table
 		return applied{}, nil
 	}
+	if isServerError(err, 1142, 1143) {
+		return nil, fmt.Errorf("%w: %w", errVersionsDenied, err)
+	}
 	if err != nil {
 		return nil, err
 	}

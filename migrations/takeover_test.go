@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -132,13 +133,19 @@ func (d *database) strings(query string) (all []string) {
 func (d *database) has(want []string) {
 	d.Helper()
 	d.complete()
-	got := d.strings(`SELECT CONCAT_WS(' ', CONVERT(lock_key USING utf8mb4), CONVERT(owner_id USING utf8mb4), epoch, status, CAST(expires_at AS DATETIME)) FROM helix_locks ORDER BY lock_key`)
+	got := d.locks()
 	if !slices.Equal(got, want) {
 		d.Errorf("the locks are\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 	if left := d.strings(`SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'helix_locks_import'`); len(left) > 0 {
 		d.Errorf("%s is left", left)
 	}
+}
+
+// locks are the rows of a helix_locks of the new shape.
+func (d *database) locks() []string {
+	d.Helper()
+	return d.strings(`SELECT CONCAT_WS(' ', CONVERT(lock_key USING utf8mb4), CONVERT(owner_id USING utf8mb4), epoch, status, CAST(expires_at AS DATETIME)) FROM helix_locks ORDER BY lock_key`)
 }
 
 func timeZone(zone string) func(*mysql.Config) {
@@ -203,49 +210,6 @@ func TestTakeOverInAnySession(t *testing.T) {
 	}
 }
 
-// Between any two statements of up, and of down, the process may be killed.
-func TestInterruptedTakeOver(t *testing.T) {
-	eachOlderTable(t, func(d *database, want []string) {
-		reached := 0
-		for _, run := range []struct {
-			name string
-			run  func(db *sql.DB) error
-		}{
-			{"up", func(db *sql.DB) error { _, err := d.provider(db).Up(d.Context()); return err }},
-			{"down", func(db *sql.DB) error { _, err := d.provider(db).DownTo(d.Context(), 0); return err }},
-		} {
-			for n := 0; ; n++ {
-				d.reset()
-				if run.name == "down" {
-					d.up()
-				}
-				err := run.run(d.interruptedAfter(n))
-				if err == nil {
-					break
-				}
-				if !strings.Contains(err.Error(), errInterrupted.Error()) {
-					d.Fatalf("%s interrupted after %d statements: %v", run.name, n, err)
-				}
-				reached++
-				want := want
-				if run.name == "down" {
-					want = merged(want)
-					d.down()
-					d.back()
-				}
-				d.up()
-				d.has(want)
-				if d.Failed() {
-					d.Fatalf("%s was interrupted after %d statements", run.name, n)
-				}
-			}
-		}
-		if reached < 30 {
-			d.Errorf("only %d points of interruption were reached", reached)
-		}
-	})
-}
-
 // reset brings back the older table, with goose's own table made: killed in the
 // middle of that, goose itself does not recover.
 func (d *database) reset() {
@@ -261,13 +225,23 @@ func (d *database) reset() {
 
 func (d *database) interruptedAfter(n int) *sql.DB {
 	d.Helper()
+	return d.through(&interrupted{Connector: d.connector(), left: n})
+}
+
+func (d *database) connector(opts ...func(*mysql.Config)) driver.Connector {
+	d.Helper()
 	config := d.server.Config()
 	config.DBName = d.name
-	connector, err := mysql.NewConnector(config)
-	if err != nil {
-		d.Fatal(err)
+	for _, opt := range opts {
+		opt(config)
 	}
-	db := sql.OpenDB(&interrupted{Connector: connector, left: n})
+	return ok[driver.Connector](d.T)(mysql.NewConnector(config))
+}
+
+// through opens a pool of one connection.
+func (d *database) through(connector driver.Connector) *sql.DB {
+	d.Helper()
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1)
 	d.Cleanup(func() {
 		if err := db.Close(); err != nil {

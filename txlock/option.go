@@ -78,7 +78,7 @@ func WithMaxAttempts(n int) Option {
 // run or were interrupted, and with what the server said if it could not be asked
 // within ctx.
 //
-// It is four statements, on one connection or several, which only read.
+// It is six statements, on one connection or several, which only read.
 func WithVerify(ctx context.Context) Option {
 	return func(c *config) error {
 		if ctx == nil {

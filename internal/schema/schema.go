@@ -14,15 +14,18 @@ import (
 )
 
 const (
-	older = "helix_locks_older"
+	aside = "helix_locks_older" // an older table that was taken over
+	back  = "helix_locks_newer" // what going down gives back
 
 	migrateCure = "run the migrations, with migrations.Up or the goose command; where goose has noted them already, run the statement that creates this table, from the migration of its name"
 	takeCure    = "run the migrations, with migrations.Up or the goose command: they take the table over with its locks"
-	finishCure  = "a migration was interrupted: finish it, with migrations.Up or goose up (or with Down, if that was it)"
+	finishCure  = "going up was interrupted: finish it, with migrations.Up or goose up"
+	backCure    = "going down was interrupted: finish it, with migrations.DownTo or goose down; then go up"
+	againCure   = "an older client has made it again: stop it, DROP TABLE helix_locks, then finish what was interrupted, with "
 )
 
 // Verify compares the live tables of the current database with those that the
-// library needs, in four statements, and fails with a [DriftError].
+// library needs, in six statements, and fails with a [DriftError].
 func Verify(ctx context.Context, db lockdb.DBTX) error {
 	q := lockdb.New(db)
 	live, err := read(ctx, q)
@@ -48,6 +51,9 @@ type live struct {
 	engines map[string]string
 	columns map[string][]*lockdb.ListColumnsRow
 	indexes map[string][]*lockdb.ListIndexesRow
+
+	constraints map[string][]*lockdb.ListConstraintsRow
+	triggers    map[string][]string
 }
 
 func read(ctx context.Context, q *lockdb.Queries) (*live, error) {
@@ -68,7 +74,18 @@ func read(ctx context.Context, q *lockdb.Queries) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &live{map[string]string{}, map[string][]*lockdb.ListColumnsRow{}, map[string][]*lockdb.ListIndexesRow{}}
+	constraints, err := q.ListConstraints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	triggers, err := q.ListTriggers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &live{
+		engines: map[string]string{}, columns: map[string][]*lockdb.ListColumnsRow{}, indexes: map[string][]*lockdb.ListIndexesRow{},
+		constraints: map[string][]*lockdb.ListConstraintsRow{}, triggers: map[string][]string{},
+	}
 	for _, t := range found {
 		l.engines[t.Name] = t.Engine
 	}
@@ -78,37 +95,33 @@ func read(ctx context.Context, q *lockdb.Queries) (*live, error) {
 	for _, i := range indexes {
 		l.indexes[i.TableName] = append(l.indexes[i.TableName], i)
 	}
+	for _, c := range constraints {
+		l.constraints[c.TableName] = append(l.constraints[c.TableName], c)
+	}
+	for _, t := range triggers {
+		l.triggers[t.TableName] = append(l.triggers[t.TableName], t.TriggerName)
+	}
 	return l, nil
 }
 
 func (l *live) compare() (differences []Difference) {
 	for _, t := range tables() {
 		engine, ok := l.engines[t.name]
-		_, aside := l.engines[older]
+		state := l.halfWay()
 		switch {
-		case !ok && t.name == "helix_locks" && aside:
-			differences = append(differences, Difference{Table: t.name, Got: "set aside as " + older, Want: "a table", Cure: finishCure, missing: true})
+		case t.name == "helix_locks" && state != nil:
+			differences = append(differences, *state)
 		case !ok:
 			differences = append(differences, Difference{Table: t.name, Got: "missing, or not visible to this user", Want: "a table", Cure: migrateCure, missing: true})
-		case t.name == "helix_locks" && l.isOlder():
-			differences = append(differences, Difference{Table: t.name, Got: "of an older client's shape", Want: "one row for each key, of bytes", Cure: takeCure, missing: true})
 		default:
 			if engine != "innodb" {
 				differences = append(differences, Difference{Table: t.name, Got: "of engine " + engine, Want: "InnoDB, which has transactions", Cure: "ALTER TABLE " + t.name + " ENGINE = InnoDB;"})
 			}
-			differences = slices.Concat(differences, t.compareColumns(l.columns[t.name]), t.compareIndexes(l.indexes[t.name]))
+			differences = slices.Concat(differences, t.compareColumns(l.columns[t.name]), t.compareIndexes(l.indexes[t.name]),
+				t.compareConstraints(l.constraints[t.name]), t.compareTriggers(l.triggers[t.name]))
 		}
 	}
 	return differences
-}
-
-// isOlder reports whether helix_locks is one that the migrations take over.
-func (l *live) isOlder() bool {
-	has := map[string]bool{}
-	for _, c := range l.columns["helix_locks"] {
-		has[c.ColumnName] = true
-	}
-	return has["id"] && has["lock_key"] && !has["lease_id"]
 }
 
 func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Difference) {
@@ -127,7 +140,9 @@ func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Diffe
 		}
 		c := got[i]
 		d.Got = spell(c.ColumnType)
-		if d.Got == want.typ && c.Nullable == "no" && !generated(c.Extra) {
+		reopened := want.name == t.undated && c.HasDefault != 0
+		updates := strings.Contains(c.Extra, "on update")
+		if d.Got == want.typ && c.Nullable == "no" && !generated(c.Extra) && !reopened && !updates {
 			continue
 		}
 		if c.Nullable != "no" {
@@ -135,6 +150,14 @@ func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Diffe
 		}
 		if generated(c.Extra) {
 			d.Got += " " + c.Extra
+		}
+		if reopened {
+			d.Got += " with a default"
+			d.Want += " without a default, which lets older clients insert again"
+		}
+		if updates {
+			d.Got += " on update current_timestamp"
+			d.Want += ", which only the library's statements change"
 		}
 		if strings.HasPrefix(want.typ, "varbinary") && strings.Contains(c.ColumnType, "char") {
 			d.Want += ", as text has a charset and a collation, which take different keys for one"

@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"slices"
@@ -75,12 +76,20 @@ func TestDriftAndCure(t *testing.T) {
 		"second unique key": {"ALTER TABLE helix_locks ADD UNIQUE KEY once (lock_key, epoch)", "helix_locks", "", "with unique index once (lock_key, epoch)"},
 		"index":             {"ALTER TABLE helix_locks ADD KEY `by ``owner` (owner_id)", "helix_locks", "", "with index by `owner (owner_id)"},
 		"required column":   {"ALTER TABLE helix_locks ADD COLUMN domain VARCHAR(20) NOT NULL", "helix_locks", "domain", "not null without a default, and not known here"},
+		"a default":         {"ALTER TABLE helix_locks MODIFY acquired_at DATETIME(6) NOT NULL DEFAULT '2020-01-01'", "helix_locks", "acquired_at", "datetime(6) with a default"},
+		"a default of now":  {"ALTER TABLE helix_locks MODIFY acquired_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)", "helix_locks", "acquired_at", "datetime(6) with a default"},
+		"on update":         {"ALTER TABLE helix_locks MODIFY expires_at DATETIME(6) NOT NULL DEFAULT '2020-01-01' ON UPDATE CURRENT_TIMESTAMP(6)", "helix_locks", "expires_at", "datetime(6) on update current_timestamp"},
+		"weaker check":      {"ALTER TABLE helix_locks DROP CONSTRAINT `%check`, ADD CHECK (YEAR(acquired_at) >= 0)", "helix_locks", "", "without CHECK (YEAR(acquired_at) > 0), or does not enforce it"},
+		"no check":          {"ALTER TABLE helix_locks DROP CONSTRAINT `%check`", "helix_locks", "", "without CHECK (YEAR(acquired_at) > 0), or does not enforce it"},
+		"trigger":           {"CREATE TRIGGER `a ``trigger` BEFORE INSERT ON helix_locks FOR EACH ROW SET NEW.epoch = 1", "helix_locks", "", "with trigger a `trigger"},
+		"trigger of floors": {"CREATE TRIGGER t AFTER UPDATE ON helix_lock_floor FOR EACH ROW SET @x = 1", "helix_lock_floor", "", "with trigger t"},
+		"third trigger":     {"CREATE TRIGGER t AFTER DELETE ON helix_lock_extensions FOR EACH ROW SET @x = 1", "helix_lock_extensions", "", "with trigger t"},
 		"one floor":         {"DELETE FROM helix_lock_floor WHERE shard = 7", "helix_lock_floor", "", "without shards 7"},
 		"floors":            {"DELETE FROM helix_lock_floor WHERE shard IN (0, 100, 101, 102, 254, 255)", "helix_lock_floor", "", "without shards 0, 100-102, 254-255"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onMigrated(t, func(t *testing.T, db *sql.DB) {
-				exec(t, db, c.change)
+				exec(t, db, strings.Replace(c.change, "%check", checkName(t, db), 1))
 				found := differences(t, db)
 				if len(found) != 1 {
 					t.Fatalf("differences: %v", found)
@@ -99,6 +108,69 @@ func TestDriftAndCure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// checkName is what the server calls the CHECK.
+func checkName(t *testing.T, db *sql.DB) (name string) {
+	t.Helper()
+	const query = "SELECT constraint_name FROM information_schema.table_constraints WHERE table_schema = DATABASE() AND table_name = 'helix_locks' AND constraint_type = 'CHECK'"
+	if err := db.QueryRowContext(t.Context(), query).Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// MySQL knows conditions that it does not enforce, and MariaDB those of one name in
+// several tables.
+func TestCheckThatIsNone(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		name := s.EmptyDatabase(t)
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = name })
+		if _, err := migrations.Up(t.Context(), db); err != nil {
+			t.Fatal(err)
+		}
+		check := checkName(t, db)
+		if s.Engine == "mysql" {
+			exec(t, db, "ALTER TABLE helix_locks ALTER CHECK `"+check+"` NOT ENFORCED")
+		} else {
+			exec(t, db, "CREATE TABLE another (acquired_at DATETIME, CONSTRAINT `"+check+"` CHECK (YEAR(acquired_at) > 0))")
+			exec(t, db, "ALTER TABLE helix_locks DROP CONSTRAINT `"+check+"`, ADD CONSTRAINT `"+check+"` CHECK (epoch > -5)")
+		}
+		found := differences(t, db)
+		if len(found) != 1 || !strings.HasPrefix(found[0].Got, "without CHECK") {
+			t.Fatalf("differences: %v", found)
+		}
+		exec(t, db, found[0].Cure)
+		if left := differences(t, db); len(left) > 0 {
+			t.Errorf("after %s: %v", found[0].Cure, left)
+		}
+	})
+}
+
+// Who may do no more than the library does sees the tables as they are, and is told
+// of nothing that is not so.
+func TestVerifyWithFewPrivileges(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		name := s.EmptyDatabase(t)
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = name })
+		if _, err := migrations.Up(t.Context(), db); err != nil {
+			t.Fatal(err)
+		}
+		user := "verify_" + name[len(name)-6:]
+		exec(t, db, "CREATE USER '"+user+"'@'%' IDENTIFIED BY 'secret'")
+		t.Cleanup(func() {
+			if _, err := db.ExecContext(context.Background(), "DROP USER '"+user+"'@'%'"); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, grant := range []string{"SELECT, INSERT, UPDATE ON helix_locks", "SELECT ON helix_lock_floor", "SELECT, INSERT, UPDATE, DELETE ON helix_lock_extensions"} {
+			exec(t, db, "GRANT "+grant+" TO '"+user+"'@'%'")
+		}
+		limited := s.Open(t, func(c *mysql.Config) { c.DBName, c.User, c.Passwd = name, user, "secret" })
+		if found := differences(t, limited); len(found) > 0 {
+			t.Errorf("%v", found)
+		}
+	})
 }
 
 // A cure never lowers what fencing tokens have reached.
@@ -153,15 +225,59 @@ func TestMissingTables(t *testing.T) {
 		if err := schema.Verify(t.Context(), db); !errors.As(err, &drift) || !drift.NotMigrated() || len(drift.Differences) != 3 {
 			t.Errorf("without tables: %v", err)
 		}
-		exec(t, db, "CREATE TABLE helix_locks_older (id INT PRIMARY KEY)")
-		if found := differences(t, db); !strings.Contains(found[0].Got, "set aside") {
-			t.Errorf("in the middle of a migration: %v", found)
-		}
-		exec(t, db, "CREATE TABLE helix_locks (id INT PRIMARY KEY, lock_key VARCHAR(255) NOT NULL, status ENUM('active') NOT NULL)")
-		if found := differences(t, db); len(found) != 3 || !strings.Contains(found[0].Got, "older client") {
-			t.Errorf("an older table: %v", found)
-		}
 	})
+}
+
+// What migrations have left or not begun has one cure each.
+func TestStates(t *testing.T) {
+	const (
+		newer = "helix_locks"
+		older = "an older helix_locks"
+		aside = "helix_locks_older"
+		back  = "helix_locks_newer"
+	)
+	for name, c := range map[string]struct {
+		tables []string
+		cure   string // empty where all is well
+	}{
+		"to be taken over":    {[]string{older}, "run the migrations, with migrations.Up or the goose command: they take the table over"},
+		"set aside":           {[]string{aside}, "going up was interrupted: finish it"},
+		"taken over":          {[]string{newer, aside}, ""},
+		"giving back":         {[]string{aside, back}, "going down was interrupted: finish it"},
+		"given back":          {[]string{older, back}, "going down was interrupted: finish it"},
+		"nowhere to":          {[]string{back}, "RENAME TABLE helix_locks_newer TO helix_locks;"},
+		"again on the way up": {[]string{older, aside}, "stop it, DROP TABLE helix_locks, then finish what was interrupted, with migrations.Up"},
+		"again on the way down": {
+			[]string{older, aside, back}, "stop it, DROP TABLE helix_locks, then finish what was interrupted, with migrations.DownTo",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onMigrated(t, func(t *testing.T, db *sql.DB) {
+				exec(t, db, "RENAME TABLE helix_locks TO kept")
+				for _, table := range c.tables {
+					switch table {
+					case newer, back:
+						exec(t, db, "CREATE TABLE "+table+" LIKE kept")
+					case older:
+						exec(t, db, "CREATE TABLE helix_locks (id INT PRIMARY KEY, lock_key VARCHAR(255) NOT NULL, status ENUM('active') NOT NULL)")
+					default:
+						exec(t, db, "CREATE TABLE "+table+" (id INT PRIMARY KEY)")
+					}
+				}
+				var drift *schema.DriftError
+				err := schema.Verify(t.Context(), db)
+				if c.cure == "" {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				if !errors.As(err, &drift) || len(drift.Differences) != 1 || !drift.NotMigrated() || !strings.Contains(drift.Differences[0].Cure, c.cure) {
+					t.Errorf("error %v", err)
+				}
+			})
+		})
+	}
 }
 
 func TestNoDatabase(t *testing.T) {

@@ -6,6 +6,8 @@ type table struct {
 	name    string
 	primary string
 	columns []column
+	check   string // of older clients' writes, if any
+	undated string // the column that must have no default for the same reason
 }
 
 // column is NOT NULL, as all are.
@@ -17,7 +19,7 @@ type column struct {
 // tables is a function, so that nobody can change them.
 func tables() []table {
 	return []table{
-		{name: "helix_locks", primary: "lock_key", columns: []column{
+		{name: "helix_locks", primary: "lock_key", check: "YEAR(acquired_at) > 0", undated: "acquired_at", columns: []column{
 			{name: "lock_key", typ: "varbinary(255)"},
 			{name: "owner_id", typ: "varbinary(255)"},
 			{name: "epoch", typ: "bigint"},

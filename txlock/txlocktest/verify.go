@@ -15,10 +15,12 @@ import (
 // of txlock.New, and migrations.Verify. Without a failure the tables are as they
 // should be; with [NotMigrated] there are none; with another the first statement fails.
 func ExpectVerify(mock sqlmock.Sqlmock, failure ...Failure) {
-	tables, columns, indexes, shards := schema.Catalog()
+	tables, columns, indexes, constraints, shards := schema.Catalog()
 	found := sqlmock.NewRows([]string{"name", "engine"})
 	described := sqlmock.NewRows([]string{"table_name", "column_name", "column_type", "nullable", "has_default", "extra"})
 	indexed := sqlmock.NewRows([]string{"table_name", "index_name", "is_unique", "column_name", "prefix_length"})
+	constrained := sqlmock.NewRows([]string{"table_name", "constraint_type", "enforced", "clause"})
+	triggers := sqlmock.NewRows([]string{"table_name", "trigger_name"})
 	floors := sqlmock.NewRows([]string{"shard"})
 	migrated := true
 	for _, f := range failure {
@@ -39,6 +41,9 @@ func ExpectVerify(mock sqlmock.Sqlmock, failure ...Failure) {
 		for _, i := range indexes {
 			indexed.AddRow(i.TableName, i.IndexName, i.IsUnique, i.ColumnName, i.PrefixLength)
 		}
+		for _, c := range constraints {
+			constrained.AddRow(c.TableName, c.ConstraintType, c.Enforced, c.Clause)
+		}
 		for _, shard := range shards {
 			floors.AddRow(shard)
 		}
@@ -49,6 +54,8 @@ func ExpectVerify(mock sqlmock.Sqlmock, failure ...Failure) {
 	}
 	mock.ExpectQuery(reads((*lockdb.Queries).ListColumns)).WillReturnRows(described)
 	mock.ExpectQuery(reads((*lockdb.Queries).ListIndexes)).WillReturnRows(indexed)
+	mock.ExpectQuery(reads((*lockdb.Queries).ListConstraints)).WillReturnRows(constrained)
+	mock.ExpectQuery(reads((*lockdb.Queries).ListTriggers)).WillReturnRows(triggers)
 	if migrated {
 		mock.ExpectQuery(reads((*lockdb.Queries).ListFloorShards)).WillReturnRows(floors)
 	}

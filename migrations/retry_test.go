@@ -1,0 +1,67 @@
+package migrations_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/gox-helix/gox-helix/migrations"
+)
+
+// What another node, or another transaction, can have caused is tried again; the
+// result is that of all tries together. Anything else is not.
+func TestTriesAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		number  uint16
+		fails   int // so often
+		cluster bool
+		done    bool
+	}{
+		"a deadlock":                {1213, 1, false, true},
+		"two deadlocks":             {1213, 2, false, false},
+		"a table that was there":    {1050, 1, false, false},
+		"a cluster's conflicts":     {1213, 3, true, true},
+		"another node's table":      {1050, 2, true, true},
+		"a cluster's commit":        {1180, 1, true, true},
+		"a table that is in use":    {1205, 1, true, false},
+		"a cluster's missing right": {1142, 1, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onServers(t, func(d *database) {
+				left := c.fails
+				db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
+					if strings.HasPrefix(query, "CREATE TABLE IF NOT EXISTS helix_locks_import") && left > 0 {
+						left--
+						return &mysql.MySQLError{Number: c.number, Message: "as a server says"}
+					}
+					return nil
+				}})
+				var opts []migrations.Option
+				if c.cluster {
+					opts = append(opts, migrations.WithLocker(d.leaseLocker(migrations.LockPool(d.db))))
+				}
+				results, err := migrations.Up(d.Context(), db, opts...)
+				if c.done {
+					if err != nil {
+						d.Fatal(err)
+					}
+					wantPaths(d.T, results, every(d.T, "up"))
+					d.complete()
+					return
+				}
+				var e *migrations.Error
+				var server *mysql.MySQLError
+				if !errors.As(err, &e) || !errors.As(err, &server) || server.Number != c.number {
+					d.Fatalf("error %v", err)
+				}
+				wantPaths(d.T, e.Applied, every(d.T, "up")[:2])
+				wantPaths(d.T, results, every(d.T, "up")[:2])
+				if left != 0 {
+					d.Errorf("%d failures are left: it was not tried", left)
+				}
+			})
+		})
+	}
+}
