@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +97,29 @@ func (a *app) migrate(ctx context.Context, f migrateFlags, run migrateFunc) erro
 	if err != nil {
 		return err
 	}
-	return a.withDatabase(ctx, func(db *sql.DB) error { return a.runMigrations(db, f, opts, run) })
+	return a.withDatabase(ctx, func(db *sql.DB) error {
+		return errors.Join(a.warnOfCollisions(ctx, db, run), a.runMigrations(db, f, opts, run))
+	})
+}
+
+// warnOfCollisions tells which keys of an older table are about to become locks of
+// their own.
+func (a *app) warnOfCollisions(ctx context.Context, db *sql.DB, run migrateFunc) error {
+	plan, err := run(db, migrations.WithDryRun())
+	if err != nil || !slices.ContainsFunc(plan, func(r *goose.MigrationResult) bool {
+		return strings.HasSuffix(r.Source.Path, "_create_helix_locks.sql")
+	}) {
+		return nil // what is wrong, migrating says
+	}
+	collisions, err := migrations.Collisions(ctx, db)
+	for _, c := range collisions {
+		var keys []string
+		for _, key := range c.Keys {
+			keys = append(keys, quote(key))
+		}
+		a.say("warning: the older helix_locks takes these keys for one lock, and they become locks of their own: use one spelling in all programs: %s", strings.Join(keys, ", "))
+	}
+	return err
 }
 
 func (a *app) runMigrations(db *sql.DB, f migrateFlags, opts []migrations.Option, run migrateFunc) error {

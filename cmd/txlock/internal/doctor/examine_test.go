@@ -158,7 +158,7 @@ func TestStopped(t *testing.T) {
 		ctx, cancel := context.WithCancel(p.Context())
 		defer cancel()
 		db := p.through(func(query string) error {
-			if query == queryTriggers {
+			if query == queryOlderTable {
 				cancel()
 			}
 			return nil
@@ -180,7 +180,7 @@ func TestEachStatementFails(t *testing.T) {
 		p.migrate()
 		for query, subject := range map[string]string{
 			querySessionVariables: "version", queryGlobalVariables: "isolation", queryClusterStatus: "cluster", queryIdentity: "privileges",
-			queryServer: "named-locks", queryOlderTable: "tables", queryTriggers: "tables", queryClock: "clock",
+			queryServer: "named-locks", queryOlderTable: "tables", queryClock: "clock",
 			queryGetLock: "named-locks", queryLockHolder: "named-locks", queryReleaseLock: "named-locks",
 			"BEGIN": "privileges", probeSelectLocks: "privileges", probeDeleteExtensions: "privileges",
 		} {

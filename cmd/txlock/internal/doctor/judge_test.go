@@ -37,7 +37,7 @@ func TestJudgeVersion(t *testing.T) {
 		{"5.5.5-10.11.8-MariaDB", "", OK, "run on 10.11"},
 		{"11.8.9-MariaDB-4 from Debian", "-- Please help get to 10k stars at https://github.com/MariaDB/Server", OK, "run on 11.8"},
 		{"8.4.3", "MySQL Community Server - GPL", Note, "MySQL 8.4.3: it has what"},
-		{"8.0.16", "MySQL Community Server - GPL", Note, "run on MySQL 9.7, MariaDB 10.11 and MariaDB 11.8 only"},
+		{"8.0.17", "MySQL Community Server - GPL", Note, "run on MySQL 9.7, MariaDB 10.11 and MariaDB 11.8 only"},
 		{"10.6.0-MariaDB", "", Note, "MariaDB 10.6.0"},
 		{"10.6.12-8-MariaDB-enterprise-log", "MariaDB Enterprise Server", Note, "10.6.12"},
 		{"12.0.2-MariaDB", "", Note, "MariaDB 12.0.2"},

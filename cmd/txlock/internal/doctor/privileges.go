@@ -99,3 +99,6 @@ func quoteText(s string) string {
 	}
 	return "'" + s + "'"
 }
+
+// quoteName quotes a name as SQL does.
+func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }

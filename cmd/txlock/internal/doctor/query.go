@@ -54,14 +54,6 @@ const (
 	queryOlderTable = `SELECT COUNT(*) FROM information_schema.tables
 		WHERE table_schema = DATABASE() AND table_name = 'helix_locks_older'`
 
-	// Triggers. MySQL shows those of tables on which the user has TRIGGER; MariaDB wants
-	// less.
-	queryTriggers = `SELECT trigger_name, event_object_table, action_timing, event_manipulation
-		FROM information_schema.triggers
-		WHERE event_object_schema = DATABASE()
-			AND event_object_table IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
-		ORDER BY event_object_table, trigger_name`
-
 	// The server's clock as microseconds since 1970, whatever time_zone and the DSN's
 	// parseTime and loc are.
 	queryClock = `SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`

@@ -22,14 +22,9 @@ type tablesSeen struct {
 
 	migrate string // the command
 
-	triggers    []trigger
-	triggersErr error
-
 	older    bool // helix_locks_older is there
 	olderErr error
 }
-
-type trigger struct{ name, table, timing, event string }
 
 func (e *examination) tables(ctx context.Context) []Finding {
 	if e.settingsErr == nil && e.settings.database == "" {
@@ -56,10 +51,6 @@ func (e *examination) readTables(ctx context.Context) (t tablesSeen) {
 		t.newest, err = migrations.Version(ctx, e.db)
 		return err
 	})
-	t.triggersErr = e.on(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
-		t.triggers, err = readTriggers(ctx, conn)
-		return err
-	})
 	t.olderErr = e.on(ctx, func(ctx context.Context, conn *sql.Conn) error {
 		var count int
 		err := conn.QueryRowContext(ctx, queryOlderTable).Scan(&count)
@@ -67,22 +58,6 @@ func (e *examination) readTables(ctx context.Context) (t tablesSeen) {
 		return err
 	})
 	return t
-}
-
-func readTriggers(ctx context.Context, conn *sql.Conn) (triggers []trigger, err error) {
-	rows, err := conn.QueryContext(ctx, queryTriggers)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var t trigger
-		if err := rows.Scan(&t.name, &t.table, &t.timing, &t.event); err != nil {
-			return nil, err
-		}
-		triggers = append(triggers, t)
-	}
-	return triggers, rows.Err()
 }
 
 func judgeTables(t tablesSeen, a access) (findings []Finding) {
@@ -104,12 +79,6 @@ func judgeTables(t tablesSeen, a access) (findings []Finding) {
 			"if they did not: "+t.migrate+" (what has run already does nothing)")
 	case t.newest > t.latest:
 		add(Note, fmt.Sprintf("the database has migration %d, and this txlock knows them up to %d: a newer version has migrated it; older ones go on, as migrations only add", t.newest, t.latest), "upgrade txlock")
-	}
-	if t.triggersErr != nil {
-		findings = append(findings, unseen(subjectTables, "whether there are triggers on the tables", t.triggersErr))
-	}
-	for _, trigger := range t.triggers {
-		findings = append(findings, trigger.judge())
 	}
 	switch {
 	case t.olderErr != nil:
@@ -162,22 +131,3 @@ func (t tablesSeen) judgeDrift(drift *migrations.DriftError, a access) (findings
 func isAbsent(d migrations.Difference) bool {
 	return (&migrations.DriftError{Differences: []migrations.Difference{d}}).NotMigrated()
 }
-
-// judge tells the triggers that break the locks from those that are only run by them.
-func (t trigger) judge() Finding {
-	level, means := Problem, "it hides the answers of the locks' statements, so that acquiring fails"
-	switch {
-	case t.table == tableFloor:
-		level, means = Warning, "a purge runs it, which nobody has tried"
-	case t.event == "DELETE" && t.table == tableLocks:
-		level, means = Warning, "a purge runs it, which nobody has tried"
-	case t.event == "DELETE":
-		level, means = Warning, "a release or a purge runs it, which nobody has tried"
-	case t.table == tableExtensions:
-		means = "it hides the answers of the locks' statements, so that taking over a lease that has expired can fail"
-	}
-	return Finding{level, subjectTables, fmt.Sprintf("there is a trigger on %s: %s (%s %s): %s", t.table, t.name, t.timing, t.event, means), "DROP TRIGGER " + quoteName(t.name) + ";"}
-}
-
-// quoteName quotes a name as SQL does.
-func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }

@@ -60,7 +60,7 @@ func judgeVersion(s settings) []Finding {
 				"keep the locks, and the rows that they protect, in MySQL or MariaDB; or "+testIt)
 		}
 	}
-	name, oldest := "MySQL", release{8, 0, 16}
+	name, oldest := "MySQL", release{8, 0, 17}
 	switch {
 	case s.isMariaDB():
 		name, oldest = "MariaDB", release{10, 6, 0}
@@ -73,7 +73,7 @@ func judgeVersion(s settings) []Finding {
 	case !ok:
 		return finding(Warning, fmt.Sprintf("the server's version, %q, is of no form known here: whether it has what the locks need cannot be said", version), testIt)
 	case r.before(oldest):
-		return finding(Problem, fmt.Sprintf("%s %s is too old: the locks need SKIP LOCKED, window functions and CHECK constraints that are enforced, which MySQL has from 8.0.16 and MariaDB from 10.6 on: migrations or operations fail", name, version),
+		return finding(Problem, fmt.Sprintf("%s %s is too old: the locks need SKIP LOCKED, window functions and CHECK constraints that are enforced, which MySQL has from 8.0.17 and MariaDB from 10.6 on: migrations or operations fail", name, version),
 			"upgrade the server; the project's tests run on "+tested)
 	case aurora != "" || strings.Contains(words, "aurora"):
 		return finding(Note, fmt.Sprintf("Aurora %s, made from MySQL %s: it has what the locks need, but the project's tests do not run on it", aurora, version), testIt)
