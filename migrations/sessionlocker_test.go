@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -167,17 +168,27 @@ func TestLockWhoseAnswerIsLost(t *testing.T) {
 // is no loss to cry about, besides the context's own error.
 func TestCancelledUpIsNoLostLock(t *testing.T) {
 	onServers(t, func(d *database) {
+		d.load("helix_locks_epoch.sql")
+		tx := ok[*sql.Tx](d.T)(d.db.BeginTx(d.Context(), nil))
+		if _, err := tx.ExecContext(d.Context(), `DO (SELECT COUNT(*) FROM helix_locks)`); err != nil {
+			d.Fatal(err)
+		}
 		ctx, cancel := context.WithCancel(d.Context())
 		defer cancel()
-		db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
-			if strings.HasPrefix(query, "CREATE TABLE IF NOT EXISTS helix_locks ") {
-				cancel()
-			}
-			return nil
-		}})
-		_, err := migrations.Up(ctx, db)
-		if !errors.Is(err, context.Canceled) || errors.Is(err, migrations.ErrLockLost) {
+		done := make(chan error, 1)
+		go func() {
+			_, err := migrations.Up(ctx, d.open())
+			done <- err
+		}()
+		for d.number(`SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock%'`) == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, migrations.ErrLockLost) {
 			d.Errorf("error %v", err)
+		}
+		if err := tx.Rollback(); err != nil {
+			d.Error(err)
 		}
 		// A killed connection is, and is called by its lock's name.
 		pool := d.open()

@@ -240,6 +240,44 @@ func TestOlderClientMakesItsTableAgain(t *testing.T) {
 	})
 }
 
+// Where there was no table, one that an older client makes meanwhile is told of, and
+// is taken over by the next run.
+func TestOlderClientMakesItsTableFirst(t *testing.T) {
+	onServers(t, func(d *database) {
+		refused := 0
+		for n := 1; ; n++ {
+			for _, table := range d.strings(`SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`) {
+				d.exec("DROP TABLE " + table)
+			}
+			changes := 0
+			db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(string) error {
+				if changes++; changes == n {
+					d.exec(makeAgain)
+				}
+				return nil
+			}})
+			_, err := d.provider(db).Up(d.Context())
+			if changes < n {
+				break
+			}
+			if err != nil {
+				refused++
+				if !strings.Contains(err.Error(), "an older client has made helix_locks meanwhile: stop it and run this again") {
+					d.Error(err)
+				}
+				d.up()
+			}
+			d.complete()
+			if d.Failed() {
+				d.Fatalf("made before statement %d", n)
+			}
+		}
+		if refused == 0 {
+			d.Error("it was never refused")
+		}
+	})
+}
+
 // The same, by one that does nothing else.
 func TestOlderClientMakesItsTableAllTheTime(t *testing.T) {
 	onServers(t, func(d *database) {
