@@ -98,7 +98,14 @@ func (a *app) migrate(ctx context.Context, f migrateFlags, run migrateFunc) erro
 		return err
 	}
 	return a.withDatabase(ctx, func(db *sql.DB) error {
-		return errors.Join(a.warnOfCollisions(ctx, db, run), a.runMigrations(db, f, opts, run))
+		plan, err := run(db, migrations.WithDryRun())
+		if err != nil {
+			return err
+		}
+		if err := a.warnOfCollisions(ctx, db, plan); err != nil {
+			return err
+		}
+		return a.runMigrations(db, f, opts, run)
 	})
 }
 
