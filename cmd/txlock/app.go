@@ -166,7 +166,7 @@ func (a *app) say(format string, args ...any) {
 // print writes to standard output.
 func (a *app) print(s string) error {
 	if _, err := io.WriteString(a.stdout, s); err != nil {
-		return fmt.Errorf("cannot write to standard output: %w", err)
+		return &exitError{exitOutput, fmt.Errorf("cannot write to standard output: %w", err)}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ const (
 	exitNo            = 1   // the answer is no
 	exitUsage         = 64  // EX_USAGE
 	exitDatabase      = 69  // EX_UNAVAILABLE
+	exitOutput        = 74  // EX_IOERR
 	exitHeld          = 75  // EX_TEMPFAIL
 	exitLost          = 76  // of our own
 	exitNotExecutable = 126 // as shells have it
@@ -30,6 +31,7 @@ const exitHelp = `EXIT STATUS
   1    the answer is no: no such key, a problem found, a difference found, not confirmed
   64   wrong usage: a flag, an argument, a DSN or an option file; a confirmation that needs --yes
   69   the database: not reached, refused, not migrated, failed
+  74   standard output cannot be written
   75   held: somebody else has the key (or is migrating, or leases are active)
   76   lost: the lease was lost while the command ran, and the command was ended
   126  the command is there but cannot be run
