@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 type lease struct {
 	mu       sync.Mutex
 	deadline time.Time
-	asked    chan struct{} // if set, it is renewed when it is first asked for its deadline, and tells of each time
+	asked    int  // how often it was asked for its deadline
+	renews   bool // when it is first asked
 	ctx      context.Context
 	lose     context.CancelCauseFunc
 }
@@ -49,14 +50,27 @@ func (l *lease) Deadline() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	deadline := l.deadline
-	if l.asked != nil {
+	if l.renews {
 		l.deadline = time.Now().Add(long)
-		select {
-		case l.asked <- struct{}{}:
-		default:
+	}
+	l.asked++
+	return deadline
+}
+
+// awaitAsked waits until it was asked for its deadline so often.
+func (l *lease) awaitAsked(t *testing.T, times int) {
+	t.Helper()
+	for until := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		asked := l.asked
+		l.mu.Unlock()
+		if asked >= times {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("it was asked for its deadline %d times, not %d", asked, times)
 		}
 	}
-	return deadline
 }
 
 func (l *lease) renew(left time.Duration) {
@@ -276,7 +290,7 @@ func TestDeadlineEndsTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.renew(5 * time.Second)
-	j.lookAgain(line)
+	j.lookAgain(l, line)
 	j.reads("told")
 	if left := time.Until(l.Deadline()); left <= 0 {
 		t.Errorf("it was told %v after the deadline", -left)
@@ -286,13 +300,21 @@ func TestDeadlineEndsTheCommand(t *testing.T) {
 
 // lookAgain has the supervisor look at the deadline, which it does when the command
 // was stopped.
-func (j *job) lookAgain(pid string) {
+func (j *job) lookAgain(l *lease, pid string) {
 	j.Helper()
 	number, err := strconv.Atoi(strings.TrimSpace(pid))
 	if err != nil {
 		j.Fatal(err)
 	}
-	if err := errors.Join(syscall.Kill(number, syscall.SIGSTOP), syscall.Kill(number, syscall.SIGCONT)); err != nil {
+	l.awaitAsked(j.T, 1)
+	l.mu.Lock()
+	before := l.asked
+	l.mu.Unlock()
+	if err := syscall.Kill(number, syscall.SIGSTOP); err != nil {
+		j.Fatal(err)
+	}
+	l.awaitAsked(j.T, before+1)
+	if err := syscall.Kill(number, syscall.SIGCONT); err != nil {
 		j.Fatal(err)
 	}
 }
@@ -310,10 +332,9 @@ func TestGraceEndsWithTheDeadline(t *testing.T) {
 
 func TestRenewedLeaseLetsItRun(t *testing.T) {
 	l := newLease(time.Minute)
-	l.asked = make(chan struct{}, 2)
+	l.renews = true
 	j := run(t, l, time.Minute, `trap 'echo told' TERM; read line; echo done`)
-	<-l.asked
-	<-l.asked // when it was near
+	l.awaitAsked(t, 2) // at the start, and when it was near
 	if err := j.in.Close(); err != nil {
 		t.Fatal(err)
 	}
