@@ -82,6 +82,36 @@ func TestWayBackRefusesLate(t *testing.T) {
 	})
 }
 
+// Nobody ever sees the older table empty on the way back, and so nobody can give it
+// its name like that.
+func TestWayBackAtOnce(t *testing.T) {
+	onServers(t, func(d *database) {
+		d.load("helix_locks_epoch.sql")
+		d.up()
+		begun, looked := false, 0
+		db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
+			begun = begun || strings.HasPrefix(query, "START TRANSACTION")
+			if strings.HasPrefix(query, "COMMIT") {
+				begun = false
+			}
+			if begun {
+				looked++
+				if d.number(`SELECT COUNT(*) FROM helix_locks_older`) == 0 {
+					d.Errorf("it is empty before %s", query)
+				}
+			}
+			return nil
+		}})
+		if _, err := d.provider(db).DownTo(d.Context(), 2); err != nil {
+			d.Fatal(err)
+		}
+		if looked < 5 {
+			d.Errorf("looked %d times", looked)
+		}
+		d.isOlder()
+	})
+}
+
 // Where somebody has dropped the older table half way, the locks are not lost.
 func TestWayBackWithoutItsEnd(t *testing.T) {
 	onServers(t, func(d *database) {
