@@ -97,7 +97,7 @@ func (r Rules) says(op *history.Op) bool {
 		return true
 	case history.Unknown:
 		switch op.Kind {
-		case history.Acquire, history.AcquireTx, history.Turn, history.Lock, history.Renew, history.Release, history.Revoke, history.Retire:
+		case history.Acquire, history.AcquireTx, history.Turn, history.Lock, history.Renew, history.Release, history.ReleaseTx, history.Revoke, history.Retire:
 			return true
 		}
 	}

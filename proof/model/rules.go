@@ -87,7 +87,7 @@ func (r Rules) happened(s state, op *history.Op) (state, bool) {
 		return s, true
 	case history.Fence, history.Trust:
 		return s, s.holds(op.Lease)
-	case history.Release:
+	case history.Release, history.ReleaseTx:
 		return freed(s), s.holds(op.Lease)
 	case history.Revoke:
 		s.epoch++

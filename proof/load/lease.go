@@ -1,0 +1,88 @@
+package load
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/gox-helix/gox-helix/proof/history"
+)
+
+// fence works in a fenced transaction of the library.
+func (c *client) fence(ctx context.Context, h *holding) {
+	c.counter(ctx, h.Key())
+	op := c.about(history.Fence, h)
+	c.recorder.Call(op)
+	err := h.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
+			return err
+		}
+		return c.rollback()
+	})
+	c.settle(h, c.returns(op, err))
+}
+
+// fenceOwn works in a transaction of the client, which it fences.
+func (c *client) fenceOwn(ctx context.Context, h *holding) {
+	c.counter(ctx, h.Key())
+	op := c.about(history.Fence, h)
+	c.recorder.Call(op)
+	err := c.transact(ctx, func(tx *sql.Tx) error {
+		if err := h.VerifyTx(ctx, tx); err != nil {
+			return err
+		}
+		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
+			return err
+		}
+		return c.rollback()
+	})
+	c.settle(h, c.returns(op, err))
+}
+
+func (c *client) renew(ctx context.Context, h *holding) {
+	op := c.about(history.Renew, h)
+	c.recorder.Call(op)
+	c.settle(h, c.returns(op, h.Renew(ctx)))
+}
+
+func (c *client) renewOwn(ctx context.Context, h *holding) {
+	op := c.about(history.Renew, h)
+	c.recorder.Call(op)
+	err := c.transact(ctx, func(tx *sql.Tx) error {
+		if err := h.RenewTx(ctx, tx); err != nil {
+			return err
+		}
+		return c.rollback()
+	})
+	c.settle(h, c.returns(op, err))
+}
+
+func (c *client) release(ctx context.Context, h *holding) {
+	op := c.about(history.Release, h)
+	c.recorder.Call(op)
+	if o := c.returns(op, h.Release(ctx)); o == history.OK {
+		c.giveUp(h)
+	} else {
+		c.settle(h, o)
+	}
+}
+
+// releaseOwn gives the lease up in a transaction of the client's, with its last work.
+func (c *client) releaseOwn(ctx context.Context, h *holding) {
+	c.counter(ctx, h.Key())
+	op := c.about(history.ReleaseTx, h)
+	c.recorder.Call(op)
+	err := c.transact(ctx, func(tx *sql.Tx) error {
+		if err := h.ReleaseTx(ctx, tx); err != nil {
+			return err
+		}
+		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
+			return err
+		}
+		return c.rollback()
+	})
+	if o := c.returns(op, err); o == history.OK {
+		c.giveUp(h)
+	} else {
+		c.settle(h, o)
+	}
+}
