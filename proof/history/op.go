@@ -19,8 +19,8 @@ const (
 	Fence     Kind = "fence" // a transaction that verified the lease, with a row that says so
 	Release   Kind = "release"
 	ReleaseTx Kind = "releaseTx" // in a transaction of the client, with a row that says so
-	Trust     Kind = "trust" // looked at the local deadline, and found that it had not passed
-	Bump      Kind = "bump"  // wrote under the lease and without a fence
+	Trust     Kind = "trust"     // looked at the local deadline, and found that it had not passed
+	Bump      Kind = "bump"      // wrote under the lease and without a fence
 	Revoke    Kind = "revoke"
 	Retire    Kind = "retire"
 	Purge     Kind = "purge" // about no key
@@ -28,7 +28,9 @@ const (
 )
 
 // HasRow reports whether the operation writes a business row in its transaction.
-func (k Kind) HasRow() bool { return k == AcquireTx || k == Turn || k == Lock || k == Fence || k == ReleaseTx }
+func (k Kind) HasRow() bool {
+	return k == AcquireTx || k == Turn || k == Lock || k == Fence || k == ReleaseTx
+}
 
 // Outcome is what came of an operation.
 type Outcome string

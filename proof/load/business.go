@@ -75,10 +75,8 @@ func (c *client) trust(h *holding) {
 	}
 	op := c.about(history.Trust, h)
 	c.recorder.Call(op)
-	if !trusted(h) {
-		op.Outcome = history.Lost
-		op.Kind = history.Bump // says nothing: it may stand all the same
-	} else {
+	op.Outcome = history.Ended // which says nothing: it may stand all the same
+	if trusted(h) {
 		op.Outcome = history.OK
 	}
 	c.recorder.Return(op)

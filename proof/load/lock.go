@@ -35,7 +35,10 @@ func (c *client) lockOwn(ctx context.Context, key string) {
 	op := c.op(history.Lock, key)
 	c.recorder.Call(op)
 	err := c.transact(ctx, func(tx *sql.Tx) error {
-		if err := c.lock(ctx, tx, op); err != nil {
+		if err := c.locker.LockTx(ctx, tx, key); err != nil {
+			return err
+		}
+		if err := c.locked(ctx, tx, op); err != nil {
 			return err
 		}
 		return c.rollback()
@@ -43,12 +46,8 @@ func (c *client) lockOwn(ctx context.Context, key string) {
 	c.returns(op, err)
 }
 
-// lock locks the key of op and works under it. What the lock's epoch is, its row
-// says.
-func (c *client) lock(ctx context.Context, tx *sql.Tx, op *history.Op) error {
-	if err := c.locker.LockTx(ctx, tx, op.Key); err != nil {
-		return err
-	}
+// locked works under a lock. What its epoch is, the key's row says.
+func (c *client) locked(ctx context.Context, tx *sql.Tx, op *history.Op) error {
 	var epoch int64
 	if err := tx.QueryRowContext(ctx, `SELECT epoch FROM helix_locks WHERE lock_key = ?`, op.Key).Scan(&epoch); err != nil {
 		return keyError(err)
@@ -58,7 +57,7 @@ func (c *client) lock(ctx context.Context, tx *sql.Tx, op *history.Op) error {
 }
 
 // lockTwo locks two keys in one transaction, in either order, so that two of them
-// deadlock.
+// deadlock. It locks both before it reads anything.
 func (c *client) lockTwo(ctx context.Context) {
 	first := c.rand.IntN(c.Keys)
 	second := (first + 1 + c.rand.IntN(c.Keys-1)) % c.Keys
@@ -71,7 +70,12 @@ func (c *client) lockTwo(ctx context.Context) {
 	}
 	err := c.transact(ctx, func(tx *sql.Tx) error {
 		for _, op := range ops {
-			if err := c.lock(ctx, tx, op); err != nil {
+			if err := c.locker.LockTx(ctx, tx, op.Key); err != nil {
+				return err
+			}
+		}
+		for _, op := range ops {
+			if err := c.locked(ctx, tx, op); err != nil {
 				return err
 			}
 		}

@@ -70,6 +70,8 @@ func TestLegal(t *testing.T) {
 		"an unknown renewal":             told(acquired(1, 0, 1), unknown(about(history.Renew, 1, 900)), came(acquired(2, 1500, 0), history.Held), acquired(3, 1700, 2)),
 		"revoked":                        told(acquired(1, 0, 1), about(history.Revoke, 0, 10), came(about(history.Fence, 1, 20), history.Lost), acquired(2, 30, 3)),
 		"retired and purged":             told(acquired(1, 0, 1), about(history.Release, 1, 10), about(history.Retire, 0, 20), came(about(history.Inspect, 0, 30), history.NotFound), acquired(2, 40, 9)),
+		"revoked without a row":          told(about(history.Revoke, 0, 0), acquired(1, 10, 1)),
+		"retired without a row":          told(about(history.Retire, 0, 0), acquired(1, 10, 1)),
 		"locks":                          told(history.Op{Kind: history.Lock, Call: 0, Epoch: 1}, history.Op{Kind: history.Lock, Call: 10, Epoch: 2}),
 		"reclaimed":                      told(acquired(1, 0, 1), with(acquired(2, 10, 2), func(op *history.Op) { op.Reclaim = true })),
 		"side by side, in another order": told(with(acquired(1, 0, 2), func(op *history.Op) { op.Return = 50 }), history.Op{Kind: history.Lock, Call: 10, Epoch: 1}),

@@ -28,9 +28,14 @@ func slack(ttl int64) int64 { return int64(10*time.Millisecond) + ttl/50 }
 func (r Rules) step(s state, op *history.Op) []state {
 	switch op.Outcome {
 	case history.OK:
-		if next, ok := r.happened(s, op); ok {
-			return []state{next}
+		next, ok := r.happened(s, op)
+		switch {
+		case !ok:
+			return nil
+		case next != s && r.mayBeMissing(s) && (op.Kind == history.Revoke || op.Kind == history.Retire):
+			return []state{s, next} // without a row there was nothing to do
 		}
+		return []state{next}
 	case history.Unknown:
 		if next, ok := r.happened(s, op); ok && next != s {
 			return []state{s, next}
@@ -45,7 +50,7 @@ func (r Rules) step(s state, op *history.Op) []state {
 			return []state{s}
 		}
 	case history.NotFound:
-		if s.loose && s.status != active && (s.status != inactive || r.IdlePurged) || s.status == inactive && r.IdlePurged {
+		if r.mayBeMissing(s) {
 			return []state{s}
 		}
 	}
@@ -103,6 +108,11 @@ func (r Rules) happened(s state, op *history.Op) (state, bool) {
 		return s, r.reads(s, op)
 	}
 	return s, false
+}
+
+// mayBeMissing reports whether there may be no row.
+func (r Rules) mayBeMissing(s state) bool {
+	return s.status == absent || s.status == retired || s.status == inactive && r.IdlePurged
 }
 
 // mayBeFree reports whether an acquisition may have been granted.

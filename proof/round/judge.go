@@ -1,0 +1,117 @@
+package round
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gox-helix/gox-helix/proof/history"
+	"github.com/gox-helix/gox-helix/proof/model"
+	"github.com/gox-helix/gox-helix/proof/oracle"
+)
+
+// modelPatience is for how long one key's history may be judged.
+const modelPatience = time.Minute
+
+// The checks, as findings name them.
+const (
+	CheckHistory  = "history"
+	CheckDatabase = "database"
+	CheckRows     = "rows and history"
+)
+
+// judge makes of the history and the database what there is to find.
+func (f *field) judge(ctx context.Context, r *Result) error {
+	ops, err := history.Read(f.Dir)
+	if err != nil {
+		return err
+	}
+	r.Operations = map[history.Kind]map[history.Outcome]int{}
+	unknown := 0
+	for i := range ops {
+		if r.Operations[ops[i].Kind] == nil {
+			r.Operations[ops[i].Kind] = map[history.Outcome]int{}
+		}
+		r.Operations[ops[i].Kind][ops[i].Outcome]++
+		if ops[i].Outcome == history.Unknown {
+			unknown++
+		}
+	}
+
+	if err := withAdmin(ctx, f.servers, f.database, func(db *sql.DB) error {
+		found, err := oracle.Check(ctx, db)
+		if err != nil {
+			return err
+		}
+		for _, finding := range found {
+			r.Findings = append(r.Findings, Finding{Check: CheckDatabase, Text: finding.String()})
+		}
+		rows, err := oracle.Rows(ctx, db)
+		if err != nil {
+			return err
+		}
+		for _, finding := range oracle.Settle(ops, rows) {
+			r.Findings = append(r.Findings, Finding{Check: CheckRows, Text: finding.String()})
+		}
+		r.Counters, err = oracle.Count(ctx, db, ops)
+		return err
+	}); err != nil {
+		return err
+	}
+	for i := range ops {
+		if ops[i].Outcome == history.Unknown {
+			unknown--
+		}
+	}
+	r.Resolved = unknown
+	if lost := r.Counters.Fenced.Lost; lost > 0 {
+		r.Findings = append(r.Findings, Finding{Check: CheckDatabase, Text: fmt.Sprintf("the fenced counters have lost %d increments", lost)})
+	}
+	return f.judgeHistory(ops, r)
+}
+
+func (f *field) judgeHistory(ops []history.Op, r *Result) error {
+	rules := Rules(f.Fault, f.servers.Nodes())
+	keys := map[string]bool{}
+	for i := range ops {
+		keys[ops[i].Key] = true
+	}
+	r.Keys = len(keys)
+	violations := rules.Check(ops, modelPatience)
+	for i, v := range violations {
+		if i == 0 {
+			page := filepath.Join(f.Dir, "violation.html")
+			if err := rules.Draw(v, modelPatience, page); err != nil {
+				return err
+			}
+		}
+		r.Findings = append(r.Findings, Finding{Check: CheckHistory, Text: v.String(), After: returnedBy(ops, v)})
+	}
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.After, b.After) })
+	return nil
+}
+
+// Rules are those by which the histories of rounds with a fault are judged, on so
+// many nodes.
+func Rules(fault Fault, nodes int) model.Rules {
+	return model.Rules{Clock: !fault.wild, Reads: nodes == 1}
+}
+
+// returnedBy is how many operations had returned when a violation's last one had.
+func returnedBy(ops []history.Op, v *model.Violation) int {
+	i := slices.IndexFunc(ops, func(op history.Op) bool { return op.ID == v.Culprit })
+	if i < 0 {
+		return 0
+	}
+	n := 0
+	for j := range ops {
+		if ops[j].Return <= ops[i].Return {
+			n++
+		}
+	}
+	return n
+}
