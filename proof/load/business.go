@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/gox-helix/gox-helix/proof/history"
 )
@@ -59,7 +60,7 @@ func (c *client) bump(ctx context.Context, h *holding) {
 		c.recorder.Return(op)
 		return
 	}
-	c.think()
+	time.Sleep(time.Duration(c.rand.Int64N(int64(3 * time.Millisecond)))) // what a pause may hit
 	_, err = c.db.ExecContext(ctx, `UPDATE proof_counters SET leased = ? WHERE k = ?`, n+1, h.Key())
 	if err != nil {
 		err = errUnknown // in autocommit

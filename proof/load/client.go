@@ -56,6 +56,10 @@ func (c *client) next(ctx context.Context) {
 	if len(c.held) > 0 && (len(c.held) == mostHeld || c.chance(75)) {
 		h := c.held[c.rand.IntN(len(c.held))]
 		switch n := c.rand.IntN(100); {
+		case c.Mix == Bumps && n < 60:
+			c.bump(ctx, h)
+		case n < 2 && h.stop != nil:
+			c.fenceLong(h)
 		case n < 25:
 			c.fence(ctx, h)
 		case n < 40:
@@ -72,6 +76,8 @@ func (c *client) next(ctx context.Context) {
 			c.release(ctx, h)
 		case n < 92:
 			c.releaseOwn(ctx, h)
+		case c.Mix == Bumps:
+			c.bump(ctx, h)
 		default:
 			c.giveUp(h) // to expire
 		}

@@ -38,6 +38,7 @@ const (
 	Usual     Mix = ""
 	Rollbacks Mix = "rollbacks" // half of the clients' own transactions are rolled back
 	Deadlocks Mix = "deadlocks" // transactions lock two keys, in either order
+	Bumps     Mix = "bumps"     // most of what is written under a lease is not fenced
 )
 
 // Order is what a worker is told while it runs.
@@ -55,7 +56,7 @@ type Report struct {
 // IDs are distinct in a run: those of a worker begin with its number.
 const idsOfWorker = 1_000_000_000
 
-// KeyOf is the n-th key at a time of the run. Odd ones see everything; on even ones
+// keyOf is the n-th key at a time of the run. Odd ones see everything; on even ones
 // nobody takes a lease from its holder on purpose (revoke, reclaim).
 func (c *Config) keyOf(n int) string {
 	generation := (history.Now() - c.Start) / int64(c.Generation)

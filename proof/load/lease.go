@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/gox-helix/gox-helix/proof/history"
 )
@@ -19,6 +20,27 @@ func (c *client) fence(ctx context.Context, h *holding) {
 		return c.rollback()
 	})
 	c.settle(h, c.returns(op, err))
+}
+
+// fenceLong keeps a fenced transaction open for longer than the TTL, in which the
+// heartbeat cannot renew the lease in its row, and then looks whether it is trusted.
+func (c *client) fenceLong(h *holding) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Patience+3*h.ttl)
+	defer cancel()
+	c.counter(ctx, h.Key())
+	op := c.about(history.Fence, h)
+	c.recorder.Call(op)
+	err := h.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		time.Sleep(h.ttl + h.ttl/2)
+		return c.write(ctx, tx, op, h.op, h.Epoch())
+	})
+	o := c.returns(op, err)
+	if o == history.OK {
+		c.trust(h)
+		c.fence(ctx, h)
+		return
+	}
+	c.settle(h, o)
 }
 
 // fenceOwn works in a transaction of the client, which it fences.

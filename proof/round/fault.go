@@ -74,7 +74,7 @@ var faults = []Fault{
 	{Name: "delay", About: "each packet is up to 20 ms late", act: cutting(fault.Wire{Delay: 20 * time.Millisecond})},
 	{Name: "silence", About: "a worker's network goes silent for longer than the TTL, and its connections end after that", act: silence},
 	{Name: "kill-connections", About: "KILL, of a random connection, 50 times a second", act: killConnections},
-	{Name: "pause-workers", About: "SIGSTOP of a worker for longer than the TTL, and SIGCONT", act: pauseWorkers},
+	{Name: "pause-workers", About: "SIGSTOP of a worker for longer than the TTL, and SIGCONT", setup: func(c *load.Config, _ int) { c.Mix = load.Bumps }, act: pauseWorkers},
 	{Name: "kill-workers", About: "SIGKILL of workers, which are replaced by others of their name", act: killWorkers},
 	{Name: "kill-server", About: "SIGKILL of the server in full load, and restart", Single: true, act: killServer},
 	{Name: "clocks", About: "each session has a clock of its own, up to an hour off, and another one each time it is used", wild: true, act: wildClocks},
