@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 )
 
-// directory is a server's private directory. Its lock file is held for as
+// Directory is a private directory of a server, or of several. Its lock file is held for as
 // long as the directory is in use, and the kernel lets go of it when we die,
 // however: so the next start can tell, and remove, what was left behind.
-type directory struct {
-	path string
-	lock *os.File
+type Directory struct {
+	Path string
+	lock *os.File // nil once it is removed
 }
 
 const directoryPrefix = "gox-helix-"
@@ -27,16 +27,23 @@ func directoryBase() string {
 	return "/tmp"
 }
 
-func newDirectory(ctx context.Context, base string, e Engine) (*directory, error) {
+// NewDirectory makes a directory, with data and tmp in it, and removes those
+// that killed programs have left: first data, so that is where servers write.
+// Its path is short enough for sockets.
+func NewDirectory(ctx context.Context, name string) (*Directory, error) {
+	return newDirectory(ctx, directoryBase(), name)
+}
+
+func newDirectory(ctx context.Context, base, name string) (*Directory, error) {
 	sweep(ctx, base)
-	path, err := os.MkdirTemp(base, directoryPrefix+string(e)+"-")
+	path, err := os.MkdirTemp(base, directoryPrefix+name+"-")
 	if err != nil {
-		return nil, fmt.Errorf("testserver: %s: no directory for the server: %w: set TMPDIR", e, err)
+		return nil, fmt.Errorf("testserver: %s: no directory for the server: %w: set TMPDIR", name, err)
 	}
-	d := &directory{path: path}
-	fail := func(err error) (*directory, error) {
-		_ = d.remove()
-		return nil, fmt.Errorf("testserver: %s: no directory for the server: %w", e, err)
+	d := &Directory{Path: path}
+	fail := func(err error) (*Directory, error) {
+		_ = d.Remove()
+		return nil, fmt.Errorf("testserver: %s: no directory for the server: %w", name, err)
 	}
 	// Locked before it has its name, so that no sweep finds it unlocked.
 	made := filepath.Join(path, "lock.new")
@@ -56,14 +63,12 @@ func newDirectory(ctx context.Context, base string, e Engine) (*directory, error
 			return fail(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(path, "init.sql"), []byte(rootOverTCP), 0o644); err != nil {
-		return fail(err)
-	}
 	return d, nil
 }
 
-func (d *directory) remove() error {
-	err := os.RemoveAll(d.path)
+// Remove removes the directory and all in it.
+func (d *Directory) Remove() error {
+	err := os.RemoveAll(d.Path)
 	if d.lock != nil {
 		_ = d.lock.Close()
 		d.lock = nil

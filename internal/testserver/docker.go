@@ -54,7 +54,7 @@ func (d *docker) pull(ctx context.Context) error {
 // log, and it ends when the server does. The data is on a volume, so that it
 // outlives a killed container; --init makes SIGTERM end the image's
 // initialisation too.
-func (d *docker) serve(container, volume string, port int, extra []string) []string {
+func (d *docker) serve(container, volume string, port int, env, extra []string) []string {
 	argv := []string{
 		"docker", "run", "--rm", "--init", "--name", container,
 		"--publish", fmt.Sprintf("127.0.0.1:%d:3306", port),
@@ -64,6 +64,9 @@ func (d *docker) serve(container, volume string, port int, extra []string) []str
 		argv = append(argv, "--env", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD=1", "--env", "MARIADB_ROOT_HOST=%")
 	} else {
 		argv = append(argv, "--env", "MYSQL_ALLOW_EMPTY_PASSWORD=1", "--env", "MYSQL_ROOT_HOST=%")
+	}
+	for _, e := range env {
+		argv = append(argv, "--env", e)
 	}
 	argv = append(argv, d.image)
 	argv = append(argv, d.engine.baseArgs()...)

@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// process is a process that we started and wait for.
-type process struct {
+// Process is a process that we started and wait for.
+type Process struct {
 	pid  int
 	done chan struct{} // closed when it has ended entirely
 	err  error         // how; read after done
 }
 
-// startProcess starts cmd, which is sent the signal orphaned when we end,
+// StartProcess starts cmd, which is sent the signal orphaned when we end,
 // however we end (on Linux; elsewhere it may live on). It gets a process group
 // of its own, as Ctrl-C at the terminal is for us to act on.
-func startProcess(cmd *exec.Cmd, orphaned syscall.Signal) (*process, error) {
+func StartProcess(cmd *exec.Cmd, orphaned syscall.Signal) (*Process, error) {
 	detach(cmd, orphaned)
-	p := &process{done: make(chan struct{})}
+	p := &Process{done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// The kernel sends the signal when the thread that started the process
@@ -50,8 +50,17 @@ func startProcess(cmd *exec.Cmd, orphaned syscall.Signal) (*process, error) {
 	return p, nil
 }
 
-// ended reports whether the process has ended.
-func (p *process) ended() bool {
+// Pid is the process's number.
+func (p *Process) Pid() int { return p.pid }
+
+// Done is closed when the process has ended entirely.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err is how the process has ended, after [Process.Done].
+func (p *Process) Err() error { return p.err }
+
+// Ended reports whether the process has ended.
+func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
 		return true
@@ -60,9 +69,9 @@ func (p *process) ended() bool {
 	}
 }
 
-// stop asks, waits, and in the end does not ask.
-func (p *process) stop(patience time.Duration) error {
-	if p.ended() {
+// Stop asks, waits, and in the end does not ask.
+func (p *Process) Stop(patience time.Duration) error {
+	if p.Ended() {
 		return nil
 	}
 	// It may end meanwhile, so the error says nothing.
@@ -74,13 +83,13 @@ func (p *process) stop(patience time.Duration) error {
 		return nil
 	case <-timer.C:
 	}
-	p.kill()
+	p.Kill()
 	return fmt.Errorf("pid %d did not end within %s of SIGTERM and was killed", p.pid, patience)
 }
 
-// kill returns when the process has ended.
-func (p *process) kill() {
-	if !p.ended() {
+// Kill ends the process's group with SIGKILL, and returns when the process has ended.
+func (p *Process) Kill() {
+	if !p.Ended() {
 		_ = signalGroup(p.pid, syscall.SIGKILL)
 		<-p.done
 	}
@@ -88,7 +97,7 @@ func (p *process) kill() {
 
 // runProcess runs cmd to its end, or to that of ctx.
 func runProcess(ctx context.Context, cmd *exec.Cmd) error {
-	p, err := startProcess(cmd, syscall.SIGKILL)
+	p, err := StartProcess(cmd, syscall.SIGKILL)
 	if err != nil {
 		return err
 	}
@@ -96,7 +105,7 @@ func runProcess(ctx context.Context, cmd *exec.Cmd) error {
 	case <-p.done:
 		return p.err
 	case <-ctx.Done():
-		p.kill()
+		p.Kill()
 		return context.Cause(ctx)
 	}
 }

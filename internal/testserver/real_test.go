@@ -152,6 +152,29 @@ func TestDefaults(t *testing.T) {
 	})
 }
 
+func TestEnv(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, shared *servertest.Instance) {
+		if !shared.Ours() {
+			t.Skip("the named server is as it is")
+		}
+		s, err := testserver.Start(t.Context(), shared.Engine, testserver.Options{
+			Install:    os.Getenv(servertest.RequiredVariable) == "required",
+			ServerArgs: testserver.FastArgs(),
+			Env:        []string{"TZ=CET-1CEST"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var zone string
+		if err := connect(t, s).QueryRow("SELECT @@system_time_zone").Scan(&zone); err != nil || !strings.HasPrefix(zone, "CE") {
+			t.Errorf("time zone %s, %v", zone, err)
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A server that TXLOCK_TEST_DSN names is told apart by what it says.
 func TestNamed(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {

@@ -28,6 +28,9 @@ type Options struct {
 	Logf func(string, ...any)
 	// ServerArgs are appended to the server's command line, as [FastArgs].
 	ServerArgs []string
+	// Env are variables of the server's environment beyond our own, as
+	// TZ=Europe/Berlin. In a container they are the container's.
+	Env []string
 }
 
 const (
@@ -48,13 +51,14 @@ type Server struct {
 // ownServer is a server that we started.
 type ownServer struct {
 	program program
-	dir     *directory
+	dir     *Directory
 	port    int
 	args    []string
+	env     []string
 	logf    func(string, ...any)
 
 	mu         sync.Mutex
-	process    *process
+	process    *Process
 	launches   int
 	containers []string // one a launch, the last is the current
 	stopped    bool
@@ -125,11 +129,14 @@ func start(ctx context.Context, e Engine, o Options, f finder) (*Server, error) 
 			return nil, fmt.Errorf("testserver: %s: %w", e, err)
 		}
 	}
-	dir, err := newDirectory(ctx, directoryBase(), e)
+	dir, err := NewDirectory(ctx, string(e))
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Engine: e, own: &ownServer{program: p, dir: dir, args: o.ServerArgs, logf: logf}}
+	if err := os.WriteFile(filepath.Join(dir.Path, "init.sql"), []byte(rootOverTCP), 0o644); err != nil {
+		return nil, errors.Join(fmt.Errorf("testserver: %s: %w", e, err), dir.Remove())
+	}
+	s := &Server{Engine: e, own: &ownServer{program: p, dir: dir, args: o.ServerArgs, env: o.Env, logf: logf}}
 	began := time.Now()
 	if err := s.begin(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
@@ -144,14 +151,14 @@ func (s *Server) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("not ready within %s", startPatience))
 	defer cancel()
 	if o.program.docker == nil {
-		argv, stdin, err := o.program.initialize(o.dir.path, o.args)
+		argv, stdin, err := o.program.initialize(o.dir.Path, o.args)
 		if err != nil {
 			return err
 		}
 		if err := o.withLog(argv, strings.NewReader(stdin), func(cmd *exec.Cmd) error { return runProcess(ctx, cmd) }); err != nil {
 			return s.failed("could not make its data directory", err)
 		}
-	} else if err := markVolume(o.dir.path); err != nil {
+	} else if err := markVolume(o.dir.Path); err != nil {
 		return s.failed("could not start", err)
 	}
 	o.mu.Lock()
@@ -185,20 +192,23 @@ func (s *Server) launch(ctx context.Context, extra []string) error {
 	var argv []string
 	orphaned := syscall.SIGKILL
 	if d := o.program.docker; d != nil {
-		volume := filepath.Base(o.dir.path)
+		volume := filepath.Base(o.dir.Path)
 		container := fmt.Sprintf("%s-%d", volume, o.launches)
 		o.containers = append(o.containers, container)
-		argv = d.serve(container, volume, o.port, extra)
+		argv = d.serve(container, volume, o.port, o.env, extra)
 		orphaned = syscall.SIGTERM // which the client forwards
 	} else {
 		// A killed server leaves these, and the pid in them may be in use again.
 		for _, name := range []string{"server.sock", "server.sock.lock", "server.pid"} {
-			_ = os.Remove(filepath.Join(o.dir.path, name))
+			_ = os.Remove(filepath.Join(o.dir.Path, name))
 		}
-		argv = o.program.serve(o.dir.path, o.port, extra)
+		argv = o.program.serve(o.dir.Path, o.port, extra)
 	}
 	err := o.withLog(argv, nil, func(cmd *exec.Cmd) (err error) {
-		o.process, err = startProcess(cmd, orphaned)
+		if o.program.docker == nil {
+			cmd.Env = append(cmd.Env, o.env...)
+		}
+		o.process, err = StartProcess(cmd, orphaned)
 		return err
 	})
 	if err != nil {
@@ -221,7 +231,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		version, datadir, err := ask(try, s.config)
 		cancel()
-		if err == nil && o.program.docker == nil && filepath.Clean(datadir) != filepath.Join(o.dir.path, "data") {
+		if err == nil && o.program.docker == nil && filepath.Clean(datadir) != filepath.Join(o.dir.Path, "data") {
 			err = fmt.Errorf("another server, on %s, answers at %s", datadir, s.config.Addr)
 		}
 		if err == nil {
@@ -262,7 +272,7 @@ func (s *Server) failed(what string, err error) error {
 	return fmt.Errorf("%s: %w (its log is empty)", text, err)
 }
 
-func (o *ownServer) logFile() string { return filepath.Join(o.dir.path, "server.log") }
+func (o *ownServer) logFile() string { return filepath.Join(o.dir.Path, "server.log") }
 
 func (o *ownServer) logTail(lines int) string {
 	text, err := os.ReadFile(o.logFile())
@@ -279,10 +289,11 @@ func (o *ownServer) withLog(argv []string, stdin io.Reader, run func(*exec.Cmd) 
 		return err
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = o.dir.path
+	cmd.Dir = o.dir.Path
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, log, log
+	cmd.Env = os.Environ()
 	if o.program.private != nil {
-		cmd.Env = append(os.Environ(), privateEnv)
+		cmd.Env = append(cmd.Env, privateEnv)
 	}
 	return errors.Join(run(cmd), log.Close())
 }
@@ -317,7 +328,7 @@ func (s *Server) Pid() int {
 	}
 	s.own.mu.Lock()
 	defer s.own.mu.Unlock()
-	if p := s.own.process; p != nil && !p.ended() {
+	if p := s.own.process; p != nil && !p.Ended() {
 		return p.pid
 	}
 	return 0
@@ -339,12 +350,12 @@ func (s *Server) Kill() error {
 
 // kill is Kill for who holds mu.
 func (o *ownServer) kill(ctx context.Context) error {
-	if o.process == nil || o.process.ended() {
+	if o.process == nil || o.process.Ended() {
 		return nil
 	}
 	if d := o.program.docker; d != nil {
-		if err := d.kill(ctx, o.containers[len(o.containers)-1]); err != nil && !o.process.ended() {
-			o.process.kill()
+		if err := d.kill(ctx, o.containers[len(o.containers)-1]); err != nil && !o.process.Ended() {
+			o.process.Kill()
 			return fmt.Errorf("testserver: %s: %w", d.engine, err)
 		}
 		select {
@@ -353,7 +364,7 @@ func (o *ownServer) kill(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	o.process.kill()
+	o.process.Kill()
 	return nil
 }
 
@@ -370,7 +381,7 @@ func (s *Server) Restart(ctx context.Context) error {
 		return fmt.Errorf("testserver: %s: the server is stopped and its data removed: start another", s.Engine)
 	}
 	if o.process != nil {
-		if err := o.process.stop(stopPatience); err != nil {
+		if err := o.process.Stop(stopPatience); err != nil {
 			return s.failed("did not stop", err)
 		}
 	}
@@ -395,7 +406,7 @@ func (s *Server) Stop() error {
 	o.stopped = true
 	var errs []error
 	if o.process != nil {
-		if err := o.process.stop(stopPatience); err != nil {
+		if err := o.process.Stop(stopPatience); err != nil {
 			errs = append(errs, s.failed("did not stop", err))
 		}
 	}
@@ -405,9 +416,9 @@ func (s *Server) Stop() error {
 		for _, container := range o.containers {
 			errs = append(errs, removeContainer(ctx, container))
 		}
-		errs = append(errs, removeVolume(ctx, filepath.Base(o.dir.path)))
+		errs = append(errs, removeVolume(ctx, filepath.Base(o.dir.Path)))
 	}
-	errs = append(errs, o.dir.remove())
+	errs = append(errs, o.dir.Remove())
 	return errors.Join(errs...)
 }
 

@@ -48,7 +48,7 @@ func (s *suite) run(m interface{ Run() int }, checks []func() error) int {
 	}
 	forbidCaching()
 	if notice := s.notice(); notice != "" {
-		announce(notice)
+		Announce(notice)
 	}
 	return code
 }

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// announce prints the notice of skipped tests so that it is seen. For a list
+// Announce prints a notice of skipped tests so that it is seen. For a list
 // of packages, go hides what a test binary that passes prints, and the skips
 // would look like tests that ran.
-func announce(notice string) {
+func Announce(notice string) {
 	fmt.Println(notice)
 	if flag.Parsed() && testing.Verbose() {
 		return // go shows our output
