@@ -1,78 +1,65 @@
 // The proof drives the public API of gox-helix from several processes while
-// faults are injected, and checks what they saw.
+// faults are injected, and checks what they saw. See README.md.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
-	"github.com/go-sql-driver/mysql"
-
-	"github.com/gox-helix/gox-helix/internal/testserver"
 	"github.com/gox-helix/gox-helix/proof/load"
 	"github.com/gox-helix/gox-helix/proof/round"
 )
 
+const usage = `Proves gox-helix: load from several processes, faults, and what was seen, checked.
+
+  proof run [flags]       rounds with faults on some engines, again with other seeds for as long as -for says
+  proof mutants [flags]   the same load with a library in which one rule is broken: each must be found
+  proof report [flags]    all of it, and REPORT.md
+  proof check DIR         judge a history that was kept, again, and draw it
+
+Each has -h. The exit status is 0 where nothing was found, 1 where something was or could not be run, 2 for usage.
+`
+
+// errUsage is a command line that makes no sense, and about which it has been said.
+var errUsage = errors.New("usage")
+
+// errFound is something that was found, and that has been printed.
+var errFound = errors.New("something was found")
+
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == round.Subcommand {
+		// Who runs us ends us, by the end of our input: Ctrl-C is for it to act on.
+		signal.Ignore(os.Interrupt)
+		exit(load.Run(context.Background(), os.Stdin, os.Stdout))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "proof: "+err.Error())
-		os.Exit(1)
-	}
+	exit(dispatch(ctx, os.Args[1:]))
 }
 
-type single struct{ *testserver.Server }
+func exit(err error) {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	}
+	fmt.Fprintln(os.Stderr, "proof: "+err.Error())
+	os.Exit(1)
+}
 
-func (s single) Name() string                             { return string(s.Engine) }
-func (s single) Version() string                          { return s.Server.Version }
-func (s single) MultiWriter() bool                        { return false }
-func (s single) Nodes() int                               { return 1 }
-func (s single) Config(int) *mysql.Config                 { return s.Server.Config() }
-func (s single) Writers(context.Context) ([]int, error)   { return []int{0}, nil }
-func (s single) Kill(context.Context, int) error          { return s.Server.Kill() }
-func (s single) Restart(ctx context.Context, _ int) error { return s.Server.Restart(ctx) }
-func (s single) Pause(int) error                          { return nil }
-func (s single) Resume(int) error                         { return nil }
-func (s single) Isolate(context.Context, int) error       { return nil }
-func (s single) Heal(context.Context, int) error          { return nil }
-func (s single) Wait(context.Context) error               { return nil }
-
-func run(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == round.Subcommand {
-		return load.Run(context.Background(), os.Stdin, os.Stdout)
+func dispatch(ctx context.Context, args []string) error {
+	commands := map[string]func(context.Context, []string) error{
+		"run": runRounds, "mutants": runMutants, "report": runReport, "check": runCheck,
 	}
-	engine := flag.String("engine", "mysql", "")
-	faults := flag.String("faults", "", "")
-	seed := flag.Uint64("seed", 1, "")
-	flag.Parse()
-	os.Setenv("TZ", "Europe/Berlin")
-	s, err := testserver.Start(ctx, testserver.Engine(*engine), testserver.Options{Install: true, ServerArgs: testserver.FastArgs()})
-	if err != nil {
-		return err
+	if len(args) == 0 || commands[args[0]] == nil {
+		fmt.Fprint(os.Stderr, usage)
+		return errUsage
 	}
-	defer s.Stop()
-	for _, f := range round.Faults() {
-		if f.Cluster || *faults != "" && !strings.Contains(","+*faults+",", ","+f.Name+",") {
-			continue
-		}
-		p := round.Usual(f, *seed)
-		p.Logf = func(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
-		r, err := round.Run(ctx, single{s}, p)
-		if err != nil {
-			fmt.Println("ERROR", f.Name, err)
-			continue
-		}
-		fmt.Println(r)
-		fmt.Println("   ", r.Before, r.During, r.After, r.Took, "keys", r.Keys, "resolved", r.Resolved, "cuts", r.Cuts, r.Counters)
-		for _, x := range r.Findings {
-			fmt.Println("   FINDING", x.Check, x.After, x.Text, r.Dir)
-		}
-	}
-	return nil
+	return commands[args[0]](ctx, args[1:])
 }

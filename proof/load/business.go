@@ -51,6 +51,7 @@ func (c *client) bump(ctx context.Context, h *holding) {
 		c.giveUp(h)
 		return
 	}
+	c.trust(h)
 	op := c.about(history.Bump, h)
 	c.recorder.Call(op)
 	var n int64

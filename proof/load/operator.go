@@ -16,7 +16,9 @@ func (c *client) revoke(ctx context.Context, key string) {
 func (c *client) retire(ctx context.Context, key string) {
 	op := c.op(history.Retire, key)
 	c.recorder.Call(op)
-	c.returns(op, c.locker.Retire(ctx, key))
+	if c.returns(op, c.locker.Retire(ctx, key)) == history.OK && c.chance(70) {
+		c.purge(ctx)
+	}
 }
 
 // purge deletes the rows of retired keys.

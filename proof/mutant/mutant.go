@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,8 +21,8 @@ type Mutant struct {
 	About string
 	// Engines are those that it is tried on; none: every single server.
 	Engines []string
-	// Faults are the rounds to try, in this order, the first again at the end; none: one
-	// without a fault.
+	// Faults are those of the rounds to try, in turns; none: rounds
+	// without one.
 	Faults []string
 
 	edits []edit
@@ -105,4 +106,20 @@ func (m Mutant) Build(ctx context.Context, root, dir string) (string, error) {
 		return "", fmt.Errorf("mutant %s does not compile: %w: %s", m.Name, err, out)
 	}
 	return program, nil
+}
+
+// On reports whether the mutant is tried on an engine.
+func (m Mutant) On(engine string) bool {
+	if len(m.Engines) == 0 {
+		return engine == "mysql" || engine == "mariadb"
+	}
+	return slices.Contains(m.Engines, engine)
+}
+
+// Fault is that of its i-th round.
+func (m Mutant) Fault(i int) string {
+	if len(m.Faults) == 0 {
+		return "none"
+	}
+	return m.Faults[i%len(m.Faults)]
 }

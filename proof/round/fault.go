@@ -25,6 +25,8 @@ type Fault struct {
 	// act goes on until ctx ends, and then makes all well again. What fails in it ends
 	// the round; nil is no act.
 	act func(ctx context.Context, f *field) error
+	// FakeClock: the servers must have been started with clocks that can be set.
+	FakeClock bool
 	// wild says that clocks were set, so that the time of expiry is not judged.
 	wild bool
 }
@@ -78,6 +80,7 @@ var faults = []Fault{
 	{Name: "kill-workers", About: "SIGKILL of workers, which are replaced by others of their name", act: killWorkers},
 	{Name: "kill-server", About: "SIGKILL of the server in full load, and restart", Single: true, act: killServer},
 	{Name: "clocks", About: "each session has a clock of its own, up to an hour off, and another one each time it is used", wild: true, act: wildClocks},
+	{Name: "server-clock", About: "the server's own clock jumps, up to an hour forward and back", wild: true, FakeClock: true, act: serverClock},
 	{Name: "autumn-night", About: "the server's clock goes through the end of summer time", setup: night(autumnNight)},
 	{Name: "spring-night", About: "… and its beginning", setup: night(springNight)},
 	{Name: "pool-of-one", About: "each worker has one connection", setup: func(c *load.Config, _ int) { c.Connections = 1 }},
@@ -215,6 +218,24 @@ func wildClocks(ctx context.Context, f *field) error {
 	f.clock(load.Clock{Chaos: time.Hour})
 	<-ctx.Done()
 	f.clock(load.Clock{})
+	return nil
+}
+
+func serverClock(ctx context.Context, f *field) error {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartPatience)
+	defer cancel()
+	for ctx.Err() == nil {
+		most := []time.Duration{f.TTL, 10 * f.TTL, time.Hour}[f.rand.IntN(3)]
+		if err := f.servers.SetClock(whole, f.rand.IntN(f.servers.Nodes()), f.between(-most, most)); err != nil {
+			return err
+		}
+		sleep(ctx, f.between(f.TTL/4, f.TTL))
+	}
+	for node := range f.servers.Nodes() {
+		if err := f.servers.SetClock(whole, node, 0); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -32,6 +33,8 @@ type Servers interface {
 	// Isolate cuts a node off from the others, but not from its clients; Heal ends that.
 	Isolate(ctx context.Context, node int) error
 	Heal(ctx context.Context, node int) error
+	// SetClock moves a node's clock by so much from where it should be.
+	SetClock(ctx context.Context, node int, offset time.Duration) error
 	// Wait waits until all nodes are there and work together.
 	Wait(ctx context.Context) error
 }
