@@ -111,6 +111,7 @@ type scriptServer struct {
 
 	mu      sync.Mutex
 	process *testserver.Process
+	stopped bool
 }
 
 // write writes the server's my.cnf.
@@ -187,6 +188,9 @@ func (s *scriptServer) start(ctx context.Context, args ...string) error {
 func (s *scriptServer) launch(cmd *exec.Cmd) (*testserver.Process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		return nil, errors.New("it has been stopped, and its data removed")
+	}
 	p, err := testserver.StartProcess(cmd, syscall.SIGKILL)
 	if err == nil {
 		s.process = p
@@ -226,7 +230,12 @@ func (s *scriptServer) kill() error {
 }
 
 // stop kills, as the data is removed anyway.
-func (s *scriptServer) stop() error { return s.kill() }
+func (s *scriptServer) stop() error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	return s.kill()
+}
 
 func (s *scriptServer) logTail() string {
 	var log string
