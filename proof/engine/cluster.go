@@ -116,7 +116,7 @@ func (c *Cluster) scriptServers(ctx context.Context, each int, lines func(n int,
 		dir := filepath.Join(c.dir.Path, "data", fmt.Sprintf("node%d", n))
 		args = append(args, dir)
 		servers[n] = &scriptServer{
-			scripts: c.scripts, script: c.kind.script, dir: dir, port: ports[n][0],
+			name: fmt.Sprintf("%s node %d", c.kind.name, n), scripts: c.scripts, script: c.kind.script, dir: dir, port: ports[n][0],
 			lines: lines(n, ports), args: c.serverArgs(), env: c.env(n),
 		}
 		c.nodes[n].server = servers[n]

@@ -101,6 +101,7 @@ func (s *testServer) logTail() string {
 
 // scriptServer is a server that a script becomes.
 type scriptServer struct {
+	name    string // for people
 	scripts *scripts
 	script  string
 	dir     string
@@ -129,7 +130,7 @@ func (s *scriptServer) write() error {
 		"skip-name-resolve",
 	}, s.lines...)
 	if err := os.WriteFile(filepath.Join(s.dir, "my.cnf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return fmt.Errorf("engine: the server's configuration: %w", err)
+		return fmt.Errorf("engine: %s: its configuration: %w", s.name, err)
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func (s *scriptServer) start(ctx context.Context, args ...string) error {
 	}
 	log, err := os.OpenFile(filepath.Join(s.dir, "stdout.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("engine: the server's log: %w", err)
+		return fmt.Errorf("engine: %s: its log: %w", s.name, err)
 	}
 	cmd := s.scripts.command(s.script, append(append([]string{"serve", s.dir}, s.args...), args...)...)
 	cmd.Dir = s.dir
@@ -176,11 +177,11 @@ func (s *scriptServer) start(ctx context.Context, args ...string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	process, err := s.launch(cmd)
 	if err = errors.Join(err, log.Close()); err != nil {
-		return fmt.Errorf("engine: could not start %s: %w", s.script, err)
+		return fmt.Errorf("engine: %s: could not start %s: %w", s.name, s.script, err)
 	}
 	if err := s.awaitReady(ctx, process); err != nil {
 		process.Kill()
-		return fmt.Errorf("engine: the server on port %d did not get ready: %w; its log ends:\n%s", s.port, err, s.logTail())
+		return fmt.Errorf("engine: %s: the server on port %d did not get ready: %w; its log ends:\n%s", s.name, s.port, err, s.logTail())
 	}
 	return nil
 }
