@@ -17,7 +17,7 @@ func runCheck(_ context.Context, args []string) error {
 	f := flag.NewFlagSet("proof check", flag.ContinueOnError)
 	rules := model.Rules{}
 	f.BoolVar(&rules.Clock, "clock", true, "judge the times of expiry (not where clocks were set)")
-	f.BoolVar(&rules.Reads, "reads", true, "judge plain reads (not of a cluster)")
+	f.BoolVar(&rules.Fresh, "fresh", true, "judge reads and refusals (not of a cluster, where they may be old)")
 	patience := f.Duration("patience", 5*time.Minute, "for each key at most")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

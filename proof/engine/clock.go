@@ -30,6 +30,7 @@ func (c *clock) env() []string {
 		"FAKETIME_TIMESTAMP_FILE=" + c.file,
 		"FAKETIME_NO_CACHE=1", // it would look at the file every ten seconds
 		"FAKETIME_DONT_FAKE_MONOTONIC=1",
+		"FAKETIME_FORCE_MONOTONIC_FIX=0", // with which MySQL's timed waits end at once, over and over
 	}
 }
 

@@ -59,6 +59,7 @@ type group interface {
 type view struct {
 	in      bool // it is in the group, and up to date
 	writes  bool // it takes writes
+	refuses bool // clients, but for such as we are
 	members int  // that it sees in the group, itself included
 	state   string
 }
@@ -115,7 +116,7 @@ func (c *Cluster) scriptServers(ctx context.Context, each int, lines func(n int,
 		dir := filepath.Join(c.dir.Path, "data", fmt.Sprintf("node%d", n))
 		args = append(args, dir)
 		servers[n] = &scriptServer{
-			scripts: c.scripts, script: c.kind.script, dir: dir, port: ports[n][0],
+			name: fmt.Sprintf("%s node %d", c.kind.name, n), scripts: c.scripts, script: c.kind.script, dir: dir, port: ports[n][0],
 			lines: lines(n, ports), args: c.serverArgs(), env: c.env(n),
 		}
 		c.nodes[n].server = servers[n]
@@ -272,8 +273,8 @@ func (c *Cluster) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	if !c.awaitWriter(ctx) {
-		c.options.Logf("engine: %s: no node takes writes: making the group again", c.kind.name)
+	if !c.goesOn(ctx) {
+		c.options.Logf("engine: %s: there is no group that takes writes: making it again", c.kind.name)
 		for i := range c.nodes {
 			if err := c.Kill(ctx, i); err != nil {
 				return err
@@ -294,9 +295,11 @@ func (c *Cluster) Recover(ctx context.Context) error {
 // quorumPatience is how long a group may take to go on without lost nodes.
 const quorumPatience = 20 * time.Second
 
-// awaitWriter reports whether there is, or soon is, a node that takes writes.
-func (c *Cluster) awaitWriter(ctx context.Context) bool {
-	if len(c.reachable()) == 0 {
+// goesOn reports whether the group takes writes, or soon does, and knows which
+// nodes it has lost: until then it may believe that it has a quorum.
+func (c *Cluster) goesOn(ctx context.Context) bool {
+	running := c.reachable()
+	if len(running) == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, quorumPatience)
@@ -304,8 +307,10 @@ func (c *Cluster) awaitWriter(ctx context.Context) bool {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		if writers, err := c.Writers(ctx); err == nil && len(writers) > 0 {
-			return true
+		for _, n := range running {
+			if v, err := c.group.view(ctx, n); err == nil && v.in && v.writes && v.members <= len(running) {
+				return true
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -281,7 +281,7 @@ func victimOrWriter(h *harness, victim int) int {
 	return victim
 }
 
-// All nodes are lost at once, one of them paused.
+// All nodes are lost at once, one of them paused, and then too many.
 func (h *harness) testRecover() {
 	h.t.Helper()
 	ctx := h.t.Context()
@@ -292,6 +292,14 @@ func (h *harness) testRecover() {
 	if err := h.Restart(ctx, 0); (err == nil) != (h.Nodes() == 1) {
 		h.t.Errorf("restarting the first alone: %v", err)
 	}
+	h.must(h.Recover(ctx))
+	h.write(h.writers()[0])
+	h.everywhere()
+	if h.Nodes() == 1 {
+		return
+	}
+	h.step("recovering from the loss of all nodes")
+	h.must(errors.Join(h.Kill(ctx, 0), h.Kill(ctx, 1)))
 	h.must(h.Recover(ctx))
 	h.write(h.writers()[0])
 	h.everywhere()

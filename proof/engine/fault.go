@@ -76,7 +76,11 @@ func (c *Cluster) Resume(node int) error {
 	if !paused {
 		return nil
 	}
-	if err := syscall.Kill(n.server.pid(), syscall.SIGCONT); err != nil {
+	pid := n.server.pid()
+	if pid == 0 {
+		return fmt.Errorf("engine: %s: node %d has ended while it was paused, and not by Kill: see who did that", c.kind.name, node)
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 		return fmt.Errorf("engine: %s: resuming node %d: %w", c.kind.name, node, err)
 	}
 	return nil

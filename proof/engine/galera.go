@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // galera is a cluster of MariaDB nodes, all of which take writes.
@@ -106,7 +108,43 @@ func allowBootstrap(dir string) error {
 	return nil
 }
 
-func (g *galera) start(ctx context.Context, n int) error { return g.startWith(ctx, n) }
+// start waits until the others have given up the node that was killed: while
+// they have not, a new start takes a quarter of a minute longer than that.
+func (g *galera) start(ctx context.Context, n int) error {
+	if err := g.awaitGone(ctx, n); err != nil {
+		return err
+	}
+	return g.startWith(ctx, n)
+}
+
+// gonePatience is how long the others may take to give up a node. (If they are
+// too few they never do, and it is started nevertheless.)
+const gonePatience = 10 * time.Second
+
+func (g *galera) awaitGone(ctx context.Context, n int) error {
+	waiting, cancel := context.WithTimeout(ctx, gonePatience)
+	defer cancel()
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		known := false
+		for _, other := range g.cluster.reachable() {
+			found, err := settings(waiting, g.cluster.Config(other), "SHOW GLOBAL STATUS LIKE 'wsrep_incoming_addresses'")
+			addresses := strings.Split(found["wsrep_incoming_addresses"], ",")
+			known = known || err != nil || slices.Contains(addresses, local(g.servers[n].port))
+		}
+		if !known {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("engine: galera: starting node %d: %w", n, context.Cause(ctx))
+		case <-waiting.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
 
 var knownPosition = regexp.MustCompile(`^[0-9a-f-]{36}:\d+$`)
 

@@ -152,7 +152,7 @@ func (g *groupReplication) view(ctx context.Context, n int) (view, error) {
 	if online < members {
 		v.state += fmt.Sprintf(" and does not reach %d", members-online)
 	}
-	if offline {
+	if v.refuses = offline; offline {
 		v.state += " and refuses clients"
 	}
 	return v, nil
@@ -172,8 +172,9 @@ func (g *groupReplication) rejoin(ctx context.Context, n int, v view) error {
 	case "OFFLINE":
 		err = execute(ctx, config, startReplication)
 	case "ONLINE":
-		// What an expelled node does by itself, and does not undo.
-		err = execute(ctx, config, "SET GLOBAL offline_mode = OFF")
+		if v.refuses { // since it was expelled, and does not undo by itself
+			err = execute(ctx, config, "SET GLOBAL offline_mode = OFF")
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("it is %s, and joining failed: %w", v.state, err)

@@ -101,6 +101,7 @@ func (s *testServer) logTail() string {
 
 // scriptServer is a server that a script becomes.
 type scriptServer struct {
+	name    string // for people
 	scripts *scripts
 	script  string
 	dir     string
@@ -111,6 +112,7 @@ type scriptServer struct {
 
 	mu      sync.Mutex
 	process *testserver.Process
+	stopped bool
 }
 
 // write writes the server's my.cnf.
@@ -128,7 +130,7 @@ func (s *scriptServer) write() error {
 		"skip-name-resolve",
 	}, s.lines...)
 	if err := os.WriteFile(filepath.Join(s.dir, "my.cnf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return fmt.Errorf("engine: the server's configuration: %w", err)
+		return fmt.Errorf("engine: %s: its configuration: %w", s.name, err)
 	}
 	return nil
 }
@@ -167,7 +169,7 @@ func (s *scriptServer) start(ctx context.Context, args ...string) error {
 	}
 	log, err := os.OpenFile(filepath.Join(s.dir, "stdout.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("engine: the server's log: %w", err)
+		return fmt.Errorf("engine: %s: its log: %w", s.name, err)
 	}
 	cmd := s.scripts.command(s.script, append(append([]string{"serve", s.dir}, s.args...), args...)...)
 	cmd.Dir = s.dir
@@ -175,11 +177,11 @@ func (s *scriptServer) start(ctx context.Context, args ...string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	process, err := s.launch(cmd)
 	if err = errors.Join(err, log.Close()); err != nil {
-		return fmt.Errorf("engine: could not start %s: %w", s.script, err)
+		return fmt.Errorf("engine: %s: could not start %s: %w", s.name, s.script, err)
 	}
 	if err := s.awaitReady(ctx, process); err != nil {
 		process.Kill()
-		return fmt.Errorf("engine: the server on port %d did not get ready: %w; its log ends:\n%s", s.port, err, s.logTail())
+		return fmt.Errorf("engine: %s: the server on port %d did not get ready: %w; its log ends:\n%s", s.name, s.port, err, s.logTail())
 	}
 	return nil
 }
@@ -187,6 +189,9 @@ func (s *scriptServer) start(ctx context.Context, args ...string) error {
 func (s *scriptServer) launch(cmd *exec.Cmd) (*testserver.Process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		return nil, errors.New("it has been stopped, and its data removed")
+	}
 	p, err := testserver.StartProcess(cmd, syscall.SIGKILL)
 	if err == nil {
 		s.process = p
@@ -226,7 +231,12 @@ func (s *scriptServer) kill() error {
 }
 
 // stop kills, as the data is removed anyway.
-func (s *scriptServer) stop() error { return s.kill() }
+func (s *scriptServer) stop() error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	return s.kill()
+}
 
 func (s *scriptServer) logTail() string {
 	var log string

@@ -88,13 +88,11 @@ func (r Rules) says(op *history.Op) bool {
 		case history.Trust:
 			return r.Clock
 		case history.Inspect:
-			return r.Reads
+			return r.Fresh
 		}
 		return true
-	case history.NotFound:
-		return op.Kind != history.Inspect || r.Reads
-	case history.Held, history.Lost:
-		return true
+	case history.Held, history.Lost, history.NotFound:
+		return r.Fresh
 	case history.Unknown:
 		switch op.Kind {
 		case history.Acquire, history.AcquireTx, history.Turn, history.Lock, history.Renew, history.Release, history.ReleaseTx, history.Revoke, history.Retire:

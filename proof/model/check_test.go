@@ -53,7 +53,7 @@ func came(op history.Op, o history.Outcome) history.Op {
 	return with(op, func(op *history.Op) { op.Outcome = o })
 }
 
-var strict = Rules{Clock: true, Reads: true}
+var strict = Rules{Clock: true, Fresh: true}
 
 func TestLegal(t *testing.T) {
 	for name, ops := range map[string][]history.Op{
@@ -130,7 +130,7 @@ func TestIllegal(t *testing.T) {
 // What a run does not allow to be judged is not held against it.
 func TestLenient(t *testing.T) {
 	early := told(acquired(1, 0, 1), acquired(2, 900, 2), about(history.Trust, 1, 1000))
-	if found := (Rules{Reads: true}).Check(early, time.Minute); len(found) != 0 {
+	if found := (Rules{Fresh: true}).Check(early, time.Minute); len(found) != 0 {
 		t.Error(found)
 	}
 	old := told(acquired(1, 0, 1), about(history.Release, 1, 10), history.Op{ID: 7, Kind: history.Inspect, Call: 20, Epoch: 1, Status: 1})

@@ -13,9 +13,10 @@ type Rules struct {
 	// be taken over before its TTL is over, must be free after it, and must not be
 	// trusted by a holder that has lost it.
 	Clock bool
-	// Reads: a plain read sees every transaction that has been committed before it,
-	// as it does on one server, and not on another node of a cluster.
-	Reads bool
+	// Fresh: operations see every transaction that was committed before them, as they do
+	// on one server. On another node of a cluster a read may be old, and so may be a
+	// refusal, which is decided before anything is certified.
+	Fresh bool
 	// IdlePurged: keys that are merely free may have been purged, too.
 	IdlePurged bool
 }

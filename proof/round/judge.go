@@ -75,7 +75,11 @@ func (f *field) judge(ctx context.Context, r *Result) error {
 }
 
 func (f *field) judgeHistory(ops []history.Op, r *Result) error {
-	rules := Rules(f.Fault, f.servers.Nodes())
+	rules := model.Rules{
+		Clock: !f.Fault.wild,
+		// A new primary may still have to catch up when it answers.
+		Fresh: f.servers.Nodes() == 1 || !f.servers.MultiWriter() && !f.Fault.Cluster,
+	}
 	keys := map[string]bool{}
 	for i := range ops {
 		keys[ops[i].Key] = true
@@ -93,12 +97,6 @@ func (f *field) judgeHistory(ops []history.Op, r *Result) error {
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.After, b.After) })
 	return nil
-}
-
-// Rules are those by which the histories of rounds with a fault are judged, on so
-// many nodes.
-func Rules(fault Fault, nodes int) model.Rules {
-	return model.Rules{Clock: !fault.wild, Reads: nodes == 1}
 }
 
 // returnedBy is how many operations had returned when a violation's last one had.
