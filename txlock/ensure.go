@@ -31,10 +31,15 @@ func (l *Locker) ensure(ctx context.Context, op, key string) error {
 		if err != nil || !missing {
 			return err
 		}
-		return l.transact(ctx, job{op: op, key: key}, func(q *lockdb.Queries) error {
-			return q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)})
-		})
+		return l.transact(ctx, job{op: op, key: key}, func(q *lockdb.Queries) error { return ensureHere(ctx, q, key) })
 	})
+}
+
+// ensureHere makes the row of a key in an open transaction. On a server of several
+// that take writes a key seems fresh until the transaction that made its row
+// arrives from another one: then COMMIT finds the two in conflict.
+func ensureHere(ctx context.Context, q *lockdb.Queries, key string) error {
+	return q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)})
 }
 
 // ensureMany is ensure for the keys of up to a thousand leases.

@@ -340,6 +340,23 @@ func TestRevoke(t *testing.T) {
 }
 
 // A fenced transaction that came first is waited for.
+// On a cluster of several writers a key that seems to have no row may have one on
+// another server: the row that is made here meets it at COMMIT.
+func TestMultiWriterRevokesAndRetiresAFreshKey(t *testing.T) {
+	onServers(t, func(l *live) {
+		multi := l.locker(l.db, txlock.WithMultiWriter())
+		l.must(multi.Revoke(l.Context(), l.key))
+		if r := l.row(); r.epoch != 1 || r.status != 0 {
+			l.Errorf("revoked: %+v", r)
+		}
+		l.key += "'"
+		l.must(multi.Retire(l.Context(), l.key))
+		if r := l.row(); r.epoch != 0 || r.status != 2 {
+			l.Errorf("retired: %+v", r)
+		}
+	})
+}
+
 func TestRevokeWaitsForFencedTransactions(t *testing.T) {
 	onServers(t, func(l *live) {
 		lease := l.try(l.Locker)

@@ -17,10 +17,11 @@ import (
 // server's innodb_lock_wait_timeout, with [ErrCommitUnknown] if the connection was
 // lost while COMMIT was under way (retire again), and otherwise as
 // [Locker.TryAcquire] does. For a key that has no row there is nothing to retire,
-// and it succeeds.
+// and it succeeds; with [WithMultiWriter] it makes the row that is missing, as
+// [Locker.Revoke] does.
 //
 // It is three round trips: BEGIN, the statement, COMMIT; and two statements more
-// for an expired lease that was kept by [Lease.KeepAlive].
+// for an expired lease that was kept by [Lease.KeepAlive], or to make a row.
 func (l *Locker) Retire(ctx context.Context, key string) (err error) {
 	if err := checkKey(key); err != nil {
 		return err
@@ -35,6 +36,11 @@ func (l *Locker) Retire(ctx context.Context, key string) (err error) {
 			return 0, err
 		}
 		answer, err := retire(ctx, q, lockdb.Hex(key), 0)
+		if err == nil && answer == noRow && l.multiWriter {
+			if err = ensureHere(ctx, q, key); err == nil {
+				answer, err = retire(ctx, q, lockdb.Hex(key), 0)
+			}
+		}
 		if err == nil && answer == expiredUnlessExtended {
 			answer, err = retireExpired(ctx, q, lockdb.Hex(key))
 		}
@@ -48,16 +54,19 @@ func (l *Locker) Retire(ctx context.Context, key string) (err error) {
 	})
 }
 
-// retire answers zero for done, or nothing to do, and else as an acquisition of a
-// held key.
+// retire answers one for done, noRow where there is nothing to do, and else as an
+// acquisition of a held key.
 func retire(ctx context.Context, q *lockdb.Queries, keyHex string, deadLeaseID int64) (int64, error) {
 	res, err := q.RetireLock(ctx, lockdb.RetireLockParams{KeyHex: keyHex, DeadLeaseID: deadLeaseID})
 	if err != nil {
 		return 0, err
 	}
 	affected, err := res.RowsAffected()
-	if err != nil || affected > 0 {
+	switch {
+	case err != nil:
 		return 0, err
+	case affected > 0:
+		return 1, nil
 	}
 	return res.LastInsertId()
 }

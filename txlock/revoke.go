@@ -18,9 +18,11 @@ import (
 // [ErrCommitUnknown] if the connection was lost while COMMIT was under way (revoke
 // again), and otherwise as [Locker.TryAcquire] does, but never with [ErrHeld]. For
 // a key that has no row there is nothing to revoke, and for one that is free it
-// only raises the epoch: both succeed.
+// only raises the epoch: both succeed. With [WithMultiWriter] it makes the row that
+// is missing, since another server may have it already: then COMMIT finds that out.
 //
-// It is three round trips: BEGIN, the statement, COMMIT.
+// It is three round trips: BEGIN, the statement, COMMIT; and two statements more to
+// make a row.
 func (l *Locker) Revoke(ctx context.Context, key string) (err error) {
 	if err := checkKey(key); err != nil {
 		return err
@@ -30,7 +32,12 @@ func (l *Locker) Revoke(ctx context.Context, key string) (err error) {
 	defer func() { seen.end(Result{Err: err, Attempts: attempts}) }()
 	err = l.transact(ctx, job{op: "revoke", key: key}, func(q *lockdb.Queries) error {
 		attempts++
-		_, err := q.RevokeLock(ctx, lockdb.Hex(key))
+		n, err := q.RevokeLock(ctx, lockdb.Hex(key))
+		if err == nil && n == 0 && l.multiWriter {
+			if err = ensureHere(ctx, q, key); err == nil {
+				_, err = q.RevokeLock(ctx, lockdb.Hex(key))
+			}
+		}
 		return err
 	})
 	if err == nil {

@@ -30,7 +30,7 @@ func outcome(err error) history.Outcome {
 		return history.NotFound
 	case errors.Is(err, txlock.ErrBusy):
 		return history.Busy
-	case errors.Is(err, txlock.ErrTxAborted):
+	case txlock.IsRetryable(err):
 		return history.Aborted
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return history.Ended

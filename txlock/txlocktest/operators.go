@@ -68,7 +68,8 @@ func (Absence) revocation() reply   { return reply{} }
 func (Absence) retirement() reply   { return reply{} }
 
 // NotFound lets the key have no row: txlock.ErrNotFound from Inspect; Revoke and
-// Retire have nothing to do, and succeed.
+// Retire have nothing to do, and succeed. (With txlock.WithMultiWriter they make
+// the row: expect [Done].)
 func NotFound() Absence { return Absence{} }
 
 // Completion is the outcome of [Done].
