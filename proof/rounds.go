@@ -30,7 +30,9 @@ func verdict(results []*round.Result) error {
 	operations, found := 0, 0
 	for _, r := range results {
 		operations += r.Total()
-		found += len(r.Findings)
+		if r.Failed() {
+			found += len(r.Findings)
+		}
 	}
 	fmt.Printf("%d rounds, %d operations, %d findings\n", len(results), operations, found)
 	if found > 0 {
@@ -110,7 +112,7 @@ func (o *options) withEngine(ctx context.Context, name string, fakeClock bool, f
 
 func (o *options) withFaults(ctx context.Context, c *engine.Cluster, faults []round.Fault, seed uint64) (all []*round.Result, err error) {
 	for _, f := range faults {
-		if f.Cluster && c.Nodes() == 1 || f.Single && c.Nodes() > 1 {
+		if !f.On(c.Name(), c.Nodes()) {
 			continue
 		}
 		plan := o.plan(f, seed)
@@ -124,7 +126,11 @@ func (o *options) withFaults(ctx context.Context, c *engine.Cluster, faults []ro
 		all = append(all, r)
 		fmt.Println(r)
 		for _, finding := range r.Findings {
-			fmt.Printf("    FOUND by the %s: %s\n", finding.Check, finding.Text)
+			if r.Known == "" {
+				fmt.Printf("    FOUND by the %s: %s\n", finding.Check, finding.Text)
+			} else {
+				fmt.Printf("    known, found by the %s: %s\n", finding.Check, finding.Text)
+			}
 		}
 		if len(r.Findings) > 0 {
 			fmt.Printf("    its history and a drawing: %s\n", r.Dir)

@@ -25,6 +25,10 @@ type Fault struct {
 	// act goes on until ctx ends, and then makes all well again. What fails in it ends
 	// the round; nil is no act.
 	act func(ctx context.Context, f *field) error
+	// Engines are the only ones that it happens to; none: all.
+	Engines []string
+	// Known says what it is known to show there, which is then no failure.
+	Known string
 	// FakeClock: the servers must have been started with clocks that can be set.
 	FakeClock bool
 	// wild says that clocks were set, so that the time of expiry is not judged.
@@ -33,6 +37,11 @@ type Fault struct {
 
 // Faults are all there are.
 func Faults() []Fault { return slices.Clone(faults) }
+
+// On reports whether the fault can happen to an engine of so many nodes.
+func (f *Fault) On(engine string, nodes int) bool {
+	return (len(f.Engines) == 0 || slices.Contains(f.Engines, engine)) && (!f.Cluster || nodes > 1) && (!f.Single || nodes == 1)
+}
 
 // FaultNamed is one of them.
 func FaultNamed(name string) (Fault, error) {
@@ -87,6 +96,11 @@ var faults = []Fault{
 	{Name: "rollbacks", About: "half of the clients' own transactions are rolled back", setup: func(c *load.Config, _ int) { c.Mix = load.Rollbacks }},
 	{Name: "deadlocks", About: "transactions lock two keys, in either order", setup: func(c *load.Config, _ int) { c.Mix = load.Deadlocks }},
 	{Name: "mixed", About: "all of these at once, in turns", wild: true, act: mixed},
+	{
+		Name: "prepared-statements", About: "no fault, but statements that are prepared in their transaction, in place of interpolateParams=true", Engines: []string{"galera"},
+		Known: "Galera does not report an abort that comes while a statement is prepared: what follows in that transaction is committed at once, and alone",
+		setup: func(c *load.Config, _ int) { c.Mix = load.Deadlocks },
+	},
 	{Name: "kill-node", About: "SIGKILL of a node, and restart", Cluster: true, act: killNode},
 	{Name: "pause-node", About: "SIGSTOP of a node until the others do without it, and SIGCONT", Cluster: true, act: pauseNode},
 	{Name: "isolate-node", About: "a node is cut off from the others, but not from its clients", Cluster: true, act: isolateNode},

@@ -37,6 +37,7 @@ func Usual(f Fault, seed uint64) Plan {
 type Result struct {
 	Engine, Version string
 	Fault           string
+	Known           string // what the fault is known to show on this engine
 	Seed            uint64
 	Took            time.Duration
 
@@ -53,6 +54,9 @@ type Result struct {
 	Findings []Finding
 	Dir      string // where the history is, if something was found
 }
+
+// Failed reports whether something was found that is not known.
+func (r *Result) Failed() bool { return len(r.Findings) > 0 && r.Known == "" }
 
 // Finding is something that must not be.
 type Finding struct {

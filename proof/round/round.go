@@ -47,7 +47,7 @@ func Run(ctx context.Context, servers Servers, p Plan) (_ *Result, err error) {
 		Plan: p, servers: servers, rand: rand.New(rand.NewPCG(p.Seed, 0)), note: p.Logf,
 		database: fmt.Sprintf("proof_%d_%d", os.Getpid(), time.Now().UnixMicro()),
 	}
-	r := &Result{Engine: servers.Name(), Version: servers.Version(), Fault: p.Fault.Name, Seed: p.Seed}
+	r := &Result{Engine: servers.Name(), Version: servers.Version(), Fault: p.Fault.Name, Known: p.Fault.Known, Seed: p.Seed}
 	if err := f.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("preparing: %w", err)
 	}
@@ -148,7 +148,11 @@ func (f *field) worker(place int, address string, start int64) load.Config {
 	config := f.servers.Config(0).Clone()
 	config.Addr, config.DBName = address, f.database
 	config.ReadTimeout = 2 * opPatience // COMMIT has no context
-	config.InterpolateParams = f.rand.IntN(2) == 0
+	prepared := f.rand.IntN(2) == 0
+	if f.servers.Name() == "galera" {
+		prepared = f.Fault.Known != "" // see there
+	}
+	config.InterpolateParams = !prepared
 	levels := []string{"", "READ-COMMITTED", "SERIALIZABLE"}
 	if f.servers.Nodes() > 1 {
 		levels = levels[:2] // Group Replication refuses the last one
@@ -160,7 +164,7 @@ func (f *field) worker(place int, address string, start int64) load.Config {
 	c := load.Config{
 		Owner: fmt.Sprintf("owner%d", place+1), DSN: config.FormatDSN(), Seed: f.Seed, Start: start,
 		Clients: f.Clients, Keys: f.Keys, Generation: 1500 * time.Millisecond, TTL: f.TTL, Patience: opPatience,
-		MultiWriter: f.servers.MultiWriter(), Prepare: f.rand.IntN(2) == 0,
+		MultiWriter: f.servers.MultiWriter(), Prepare: prepared && f.rand.IntN(2) == 0,
 	}
 	if f.Fault.setup != nil {
 		f.Fault.setup(&c, place)
