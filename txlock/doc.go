@@ -180,6 +180,14 @@
 // the server that takes writes. Where more than one server of a cluster does, use
 // [WithMultiWriter]; also under XA on MariaDB, which drops shared locks at PREPARE.
 //
+// On a cluster of several writers a refusal may be older than what another server has
+// committed; what is granted is certified at COMMIT. Galera does not report an abort
+// that comes while a statement is being prepared in a transaction: what follows there
+// is committed at once, statement by statement, without the lock. So give
+// interpolateParams=true in the DSN there. After a failover of Group Replication a
+// shared fence needs group_replication_consistency to be BEFORE_ON_PRIMARY_FAILOVER,
+// the default since MySQL 8.4, or stronger.
+//
 // A trigger on helix_locks hides the answers of acquiring statements: they fail.
 //
 // On a multi-writer cluster leases are not extended, since that takes row locks that

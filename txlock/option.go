@@ -48,7 +48,8 @@ func WithTTL(ttl time.Duration) Option {
 // transaction. It is needed where more than one server of a cluster takes writes
 // (Galera, Group Replication in multi-primary mode): shared row locks are not
 // replicated, writes are certified at COMMIT. It costs fenced transactions of one
-// lease their concurrency: they wait for each other.
+// lease their concurrency: they wait for each other. On Galera the DSN must say
+// interpolateParams=true: see Limits in the package's documentation.
 func WithMultiWriter() Option {
 	return func(c *config) error {
 		c.multiWriter = true

@@ -60,8 +60,10 @@ func (c *client) next(ctx context.Context) {
 			c.bump(ctx, h)
 		case n < 2 && h.stop != nil:
 			c.fenceLong(h)
-		case n < 25:
+		case n < 22:
 			c.fence(ctx, h)
+		case n < 25:
+			c.fenceConnector(ctx, h)
 		case n < 40:
 			c.fenceOwn(ctx, h)
 		case n < 55:

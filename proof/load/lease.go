@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gox-helix/gox-helix/proof/history"
+	"github.com/gox-helix/gox-helix/txlock"
 )
 
 // fence works in a fenced transaction of the library.
@@ -20,6 +21,24 @@ func (c *client) fence(ctx context.Context, h *holding) {
 		return c.rollback()
 	})
 	c.settle(h, c.returns(op, err))
+}
+
+// fenceConnector works in a transaction of a pool whose every transaction is fenced.
+func (c *client) fenceConnector(ctx context.Context, h *holding) {
+	c.counter(ctx, h.Key())
+	db := sql.OpenDB(txlock.FencedConnector(c.connector, h.Lease))
+	db.SetMaxOpenConns(1)
+	op := c.about(history.Fence, h)
+	c.recorder.Call(op)
+	err := c.transactOn(ctx, db, func(tx *sql.Tx) error {
+		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
+			return err
+		}
+		return c.rollback()
+	})
+	o := c.returns(op, err)
+	_ = db.Close() // what its connection has to say has been said
+	c.settle(h, o)
 }
 
 // fenceLong keeps a fenced transaction open for longer than the TTL, in which the

@@ -43,7 +43,11 @@ var errUnknown = errors.New("the outcome of COMMIT is unknown")
 
 // transact runs body in a transaction of the client's own, and commits it.
 func (w *worker) transact(ctx context.Context, body func(tx *sql.Tx) error) error {
-	tx, err := w.db.BeginTx(ctx, nil)
+	return w.transactOn(ctx, w.db, body)
+}
+
+func (w *worker) transactOn(ctx context.Context, db *sql.DB, body func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,13 +20,14 @@ import (
 // worker is one process.
 type worker struct {
 	Config
-	db       *sql.DB
-	locker   *txlock.Locker
-	recorder *history.Recorder
-	clock    atomic.Pointer[Clock]
-	ids      atomic.Int64
-	acked    atomic.Int64
-	counters sync.Map // keys whose counter is there
+	connector driver.Connector
+	db        *sql.DB
+	locker    *txlock.Locker
+	recorder  *history.Recorder
+	clock     atomic.Pointer[Clock]
+	ids       atomic.Int64
+	acked     atomic.Int64
+	counters  sync.Map // keys whose counter is there
 }
 
 // reportEvery is how often a worker says how far it is.
@@ -41,11 +43,10 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	}
 	w.ids.Store(int64(w.Worker) * idsOfWorker)
 	w.clock.Store(&w.Config.Clock)
-	connector, err := connector(w.DSN, &w.clock)
-	if err != nil {
+	if w.connector, err = connector(w.DSN, &w.clock); err != nil {
 		return fmt.Errorf("worker %d: %w", w.Worker, err)
 	}
-	w.db = sql.OpenDB(connector)
+	w.db = sql.OpenDB(w.connector)
 	w.db.SetMaxOpenConns(w.Connections)
 	w.db.SetMaxIdleConns(w.Clients)
 	if w.recorder, err = history.NewRecorder(w.History); err != nil {

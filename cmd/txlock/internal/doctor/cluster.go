@@ -90,6 +90,9 @@ func judgeGalera(s settings, multiWriter bool) (findings []Finding) {
 	case status != "Primary" || !isOn(s.status["wsrep_ready"]):
 		add(Problem, fmt.Sprintf("this node of a Galera cluster is not ready (wsrep_cluster_status %s, wsrep_local_state_comment %s): it is cut off from most of its cluster, or not up to date, and refuses statements (error 1047), so that no lock can be had or kept through it", status, state),
 			"connect to a node that is Primary and ready; SHOW STATUS LIKE 'wsrep%'; on each tells which")
+	case multiWriter && (err != nil || size > 1):
+		add(Note, fmt.Sprintf("this is a node of a Galera cluster of %s nodes, ready, and multi-writer mode is on; it does not report an abort that comes while a statement is prepared in a transaction: what follows there is committed at once, and alone, without lock or fence", nodes),
+			"give interpolateParams=true in the DSN of every program that writes to it; named locks are one node's, so migrate with: "+leaseLock)
 	case multiWriter:
 	case err == nil && size <= 1:
 		add(Note, "this is a Galera cluster of one node: when there are more, all of them take writes, and fences hold only in multi-writer mode if programs reach more than one", multiWriterCure)

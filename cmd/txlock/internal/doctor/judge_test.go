@@ -3,6 +3,7 @@ package doctor
 import (
 	"database/sql"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -69,7 +70,10 @@ func TestJudgeGalera(t *testing.T) {
 	}
 	three := node("Primary", "ON", "3")
 	judges(t, "cluster", judgeGalera(three, false), judgement{Warning, "of 3 nodes"})
-	judges(t, "cluster", judgeGalera(three, true), judgement{OK, "txlock migrate up --lock lease"})
+	judges(t, "cluster", judgeGalera(three, true), judgement{Note, "does not report an abort"})
+	if cure := judgeGalera(three, true)[0].Cure; !strings.Contains(cure, "interpolateParams=true") || !strings.Contains(cure, leaseLock) {
+		t.Error(cure)
+	}
 	judges(t, "cluster", judgeGalera(node("Primary", "ON", "1"), false), judgement{Note, "one node"})
 	judges(t, "cluster", judgeGalera(node("Primary", "ON", "1"), true), judgement{OK, "of 1 node,"})
 	judges(t, "cluster", judgeGalera(node("Primary", "ON", "?"), false), judgement{Warning, "of ? nodes"})
