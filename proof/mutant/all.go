@@ -93,8 +93,8 @@ func clientTime(query string) string {
 	{Name: "released-twice", About: "renew, verify and release do not ask for the status", edits: []edit{
 		query("releaseLock", " AND status = 1", ""), query("verifyLock", " AND status = 1", ""), query("renewLock", " AND status = 1", "")}},
 	{Name: "revoke-weakly", About: "a revocation frees the key and leaves the epoch", edits: []edit{query("revokeLock", "epoch = epoch + 1", "epoch = epoch")}},
-	{Name: "revoke-unseen", About: "a revocation on one node of a cluster takes a key that has no row yet there for one that nobody has", Engines: clusters, edits: []edit{
-		{file: "txlock/revoke.go", old: "n == 0 && l.multiWriter", new: "false && n == 0"}}},
+	{Name: "unseen", About: "a revocation or retirement on one node of a cluster takes a key that has no row yet there for one that nobody has", Engines: []string{"gr-multi"}, Faults: []string{"pause-node", "silence", "rollbacks"}, edits: []edit{
+		{file: "txlock/revoke.go", old: "n == 0 && l.multiWriter", new: "false && n == 0"}, {file: "txlock/retire.go", old: "answer == noRow && l.multiWriter", new: "false && answer == noRow"}}},
 	{Name: "retire-held", About: "a held key can be retired", edits: []edit{query("retireLock", "(status <> 1\n", "(1 = 1\n")}},
 	{Name: "lock-weakly", About: "a lock is a plain read", edits: []edit{
 		{file: acquire, old: "send := l.acquireWaiting", new: "if op == \"lock\" {\n\t\trow, err := q.InspectLock(ctx, p.KeyHex)\n\t\tif err == nil && row.Status != 1 {\n\t\t\treturn row.Epoch + 1, nil\n\t\t}\n\t}\n\tsend := l.acquireWaiting"}}},
