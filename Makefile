@@ -6,7 +6,7 @@ SQLC := go -C tools tool sqlc
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The modules of this repository that have code of their own.
-MODULES := . cmd/txlock demo goosetest ormtest txlockotel
+MODULES := . cmd/txlock demo goosetest ormtest proof txlockotel
 
 # The command's go.mod has no replace directive, as go install accepts none, and
 # go.work, which stands in for it, does not help go mod tidy: see to a copy that has.
@@ -40,6 +40,11 @@ demo-unprotected: ## the same without the library: what goes wrong
 .PHONY: bench
 bench: ## run the benchmarks on real servers (ARGS='-short' leaves the million rows out)
 	TXLOCK_TEST_SERVERS=required go test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) ./txlock
+
+# PROOF_BUILD: flags of its build, as -race for its workers.
+.PHONY: proof
+proof: ## load, faults, clusters and mutants, judged; writes proof/REPORT.md (ARGS='run -short': a few minutes)
+	@go build -C proof $(PROOF_BUILD) -o ../.bin/proof . && cd proof && exec ../.bin/proof $(or $(ARGS),report)
 
 .PHONY: generate
 generate: ## write package lockdb from the migrations and lockdb/queries.sql

@@ -32,6 +32,11 @@ func (k Kind) HasRow() bool {
 	return k == AcquireTx || k == Turn || k == Lock || k == Fence || k == ReleaseTx
 }
 
+// Changes reports whether the operation changes something about its key.
+func (k Kind) Changes() bool {
+	return k != Fence && k != Trust && k != Bump && k != Purge && k != Inspect
+}
+
 // Outcome is what came of an operation.
 type Outcome string
 

@@ -191,10 +191,10 @@ func (c *client) remember(h *holding) {
 
 // settle does what the outcome of an operation of a lease asks for.
 func (c *client) settle(h *holding, o history.Outcome) {
-	switch o {
-	case history.Lost:
+	if o == history.Lost {
 		c.giveUp(h)
-	case history.Unknown:
+	}
+	if o == history.Unknown {
 		// A transaction of it may be under way still, beside which the next one of the
 		// same lease would not be protected.
 		c.forget(h)

@@ -60,7 +60,11 @@ func (c clocked) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	session := &clockedConn{mysqlConn: conn.(mysqlConn), clock: c.clock}
+	able, ok := conn.(mysqlConn)
+	if !ok {
+		return nil, fmt.Errorf("a %T of the driver is not what it used to be", conn)
+	}
+	session := &clockedConn{mysqlConn: able, clock: c.clock}
 	if err := session.set(ctx); err != nil {
 		_ = conn.Close() // the error says more
 		return nil, err

@@ -42,7 +42,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 		return fmt.Errorf("worker: its configuration: %w", err)
 	}
 	w.ids.Store(int64(w.Worker) * idsOfWorker)
-	w.clock.Store(&w.Config.Clock)
+	w.clock.Store(&w.Clock)
 	if w.connector, err = connector(w.DSN, &w.clock); err != nil {
 		return fmt.Errorf("worker %d: %w", w.Worker, err)
 	}

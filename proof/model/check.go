@@ -19,7 +19,7 @@ import (
 type Violation struct {
 	Key       string
 	Undecided bool
-	// Ops is the history, minimised: without Culprit it can be explained.
+	// Ops is the history, minimized: without Culprit it can be explained.
 	Ops     []history.Op
 	Culprit int64 // the ID of an operation
 }
@@ -68,7 +68,7 @@ func (r Rules) Check(ops []history.Op, patience time.Duration) []*Violation {
 		case porcupine.Ok:
 		case porcupine.Illegal:
 			v := &Violation{Key: key}
-			v.Ops, v.Culprit = r.minimise(ops, end, patience)
+			v.Ops, v.Culprit = r.minimize(ops, end, patience)
 			found = append(found, v)
 		default:
 			found = append(found, &Violation{Key: key, Ops: ops, Undecided: true})
@@ -80,24 +80,15 @@ func (r Rules) Check(ops []history.Op, patience time.Duration) []*Violation {
 
 // says reports whether the outcome says something about its key.
 func (r Rules) says(op *history.Op) bool {
-	switch op.Outcome {
-	case history.OK:
-		switch op.Kind {
-		case history.Bump, history.Purge:
-			return false
-		case history.Trust:
-			return r.Clock
-		case history.Inspect:
-			return r.Fresh
-		}
-		return true
-	case history.Held, history.Lost, history.NotFound:
+	switch {
+	case op.Kind == history.Bump || op.Kind == history.Purge:
+		return false
+	case op.Outcome == history.OK:
+		return (op.Kind != history.Trust || r.Clock) && (op.Kind != history.Inspect || r.Fresh)
+	case op.Outcome == history.Unknown:
+		return op.Kind.Changes()
+	case op.Outcome == history.Held || op.Outcome == history.Lost || op.Outcome == history.NotFound:
 		return r.Fresh
-	case history.Unknown:
-		switch op.Kind {
-		case history.Acquire, history.AcquireTx, history.Turn, history.Lock, history.Renew, history.Release, history.ReleaseTx, history.Revoke, history.Retire:
-			return true
-		}
 	}
 	return false
 }
@@ -123,15 +114,24 @@ func (r Rules) model() porcupine.Model {
 		Init: func() []any { return []any{state{status: absent, loose: true}} },
 		Step: func(s, input, _ any) []any {
 			var next []any
-			for _, n := range r.step(s.(state), input.(*history.Op)) {
+			for _, n := range r.step(as[state](s), as[*history.Op](input)) {
 				next = append(next, n)
 			}
 			return next
 		},
-		DescribeOperation: func(input, _ any) string { return describe(input.(*history.Op)) },
-		DescribeState:     func(s any) string { return s.(state).String() },
+		DescribeOperation: func(input, _ any) string { return describe(as[*history.Op](input)) },
+		DescribeState:     func(s any) string { return as[state](s).String() },
 	}
 	return m.ToModel()
+}
+
+// as is what porcupine was given, and gives back.
+func as[T any](v any) T {
+	t, ok := v.(T)
+	if !ok {
+		panic(fmt.Sprintf("model: %T in place of %T", v, t))
+	}
+	return t
 }
 
 func describe(op *history.Op) string {
@@ -148,10 +148,10 @@ func describe(op *history.Op) string {
 	return text
 }
 
-// minimise cuts an illegal history down to one that is illegal still, and returns the
+// minimize cuts an illegal history down to one that is illegal still, and returns the
 // operation without which it can be explained: first off its end, then what only
 // looked and changed nothing, which can be left out without making anything up.
-func (r Rules) minimise(ops []history.Op, end int64, patience time.Duration) (least []history.Op, culprit int64) {
+func (r Rules) minimize(ops []history.Op, end int64, patience time.Duration) (least []history.Op, culprit int64) {
 	illegal := func(ops []history.Op) bool { return r.verdict(ops, end, patience) == porcupine.Illegal }
 	ops = slices.Clone(ops)
 	slices.SortStableFunc(ops, func(a, b history.Op) int { return cmp.Compare(returned(&a), returned(&b)) })
@@ -201,9 +201,5 @@ func returned(op *history.Op) int64 {
 
 // changes reports whether an operation may have changed something.
 func changes(op *history.Op) bool {
-	switch op.Kind {
-	case history.Fence, history.Trust, history.Inspect:
-		return false
-	}
-	return op.Outcome == history.OK || op.Outcome == history.Unknown
+	return op.Kind.Changes() && (op.Outcome == history.OK || op.Outcome == history.Unknown)
 }

@@ -43,7 +43,7 @@ func (r Rules) step(s state, op *history.Op) []state {
 		}
 		return []state{s}
 	case history.Held:
-		if s.status == active && r.mayStand(s, op) && !(op.Reclaim && s.owner == op.Owner) {
+		if s.status == active && r.mayStand(s, op) && (!op.Reclaim || s.owner != op.Owner) {
 			return []state{s}
 		}
 	case history.Lost:
@@ -54,6 +54,8 @@ func (r Rules) step(s state, op *history.Op) []state {
 		if r.mayBeMissing(s) {
 			return []state{s}
 		}
+	case history.Busy, history.Aborted, history.RolledBack, history.Ended, history.Failed: // say nothing
+		return []state{s}
 	}
 	return nil
 }
@@ -107,6 +109,8 @@ func (r Rules) happened(s state, op *history.Op) (state, bool) {
 		return s, true
 	case history.Inspect:
 		return s, r.reads(s, op)
+	case history.Bump, history.Purge: // say nothing
+		return s, true
 	}
 	return s, false
 }

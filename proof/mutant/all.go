@@ -17,8 +17,8 @@ const (
 )
 
 // query edits the text of one statement.
-func query(name, old, new string) edit {
-	return edit{file: queries, from: "const " + name + " = `", to: "`\n", old: old, new: new}
+func query(name, text, instead string) edit {
+	return edit{file: queries, from: "const " + name + " = `", to: "`\n", old: text, new: instead}
 }
 
 // identity is how a statement tells a lease from another one of the same key.

@@ -44,7 +44,6 @@ type member struct {
 	mu     sync.Mutex // guards what follows
 	acked  int64
 	killed bool // on purpose
-	paused bool
 }
 
 // start starts a worker in the place, in place of one that is gone.
@@ -125,14 +124,7 @@ func (m *member) order(o load.Order) {
 func (m *member) signal(s syscall.Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch s {
-	case syscall.SIGSTOP:
-		m.paused = true
-	case syscall.SIGCONT:
-		m.paused = false
-	case syscall.SIGKILL:
-		m.killed = true
-	}
+	m.killed = m.killed || s == syscall.SIGKILL
 	_ = m.cmd.Process.Signal(s) // or it has ended
 }
 

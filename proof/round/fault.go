@@ -72,7 +72,7 @@ const (
 // night lets the clock of all sessions run through a moment in the middle of the round.
 func night(second int64) func(*load.Config, int) {
 	return func(c *load.Config, _ int) {
-		c.Clock = load.Clock{Begin: second - 4, Since: c.Start}
+		c.Clock = load.Clock{Begin: second - 2, Since: c.Start}
 	}
 }
 
