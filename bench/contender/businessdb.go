@@ -23,8 +23,9 @@ const (
 	releasePatience = 10 * time.Second
 )
 
-// errLost says that the key may have been another's before the release.
-var errLost = errors.New("the key had expired before its release, so the transaction may not have been alone under it: take a longer TTL")
+// ErrLost is what Do returns of a key that may have been another's before its
+// release; whether the transaction was committed it does not say.
+var ErrLost = errors.New("the key had expired before its release, so the transaction may not have been alone under it: take a longer TTL")
 
 // businessDB is where the business is done for locks that are kept elsewhere.
 type businessDB struct{ *sql.DB }

@@ -88,7 +88,7 @@ func (l *etcdLock) Do(ctx context.Context, worker int, key string, business Busi
 		}
 		select {
 		case <-session.Done():
-			err = errors.Join(err, fmt.Errorf("contender: key %s: %w", key, errLost))
+			err = errors.Join(err, fmt.Errorf("contender: key %s: %w", key, ErrLost))
 		default:
 		}
 	}()

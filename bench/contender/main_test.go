@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gox-helix/gox-helix/bench/peer"
@@ -19,5 +21,21 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	servertest.Main(m)
+	servertest.Main(m, func() error {
+		if notFetched.Load() {
+			servertest.Announce("contender.test: not tested: Redis: there is no redis-server; run `make test` (fetches what it needs)")
+		}
+		return nil
+	})
+}
+
+// notFetched is that a test was skipped that would have fetched Redis.
+var notFetched atomic.Bool
+
+func needRedis(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv(servertest.RequiredVariable) != "required" {
+		notFetched.Store(true)
+		t.Skip("there is no redis-server, and it may not be fetched: run `make test`")
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,35 +63,38 @@ func redis(durable bool) func(context.Context) (*peer.Redis, error) {
 }
 
 // peers runs fn on each way to keep the lock outside the database.
-func peers(t *testing.T, fn func(t *testing.T, c contender.Contender, e contender.Env, server string, d *dials)) {
+func peers(t *testing.T, fn func(t *testing.T, c contender.Contender, e contender.Env, d *dials)) {
 	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
-		config := s.Config()
-		config.DBName = s.EmptyDatabase(t)
-		e := contender.Env{
-			MySQL: config, TTL: 10 * time.Second,
-			Redis: start(t, redis(false)), DurableRedis: start(t, redis(true)), Etcd: start(t, peer.StartEtcd),
-		}
-		servers := map[string]string{
-			"redislock": e.Redis, "redislock, fsync always": e.DurableRedis,
-			"redsync": e.Redis, "redsync, fsync always": e.DurableRedis,
-			"etcd": e.Etcd,
-		}
-		for _, c := range append(contender.Redis(), contender.Etcd()...) {
-			server, ok := servers[c.Name]
-			if !ok {
-				t.Fatalf("%s is not known to the tests", c.Name)
+		base := contender.Env{MySQL: s.Config(), TTL: 10 * time.Second}
+		base.MySQL.DBName = s.EmptyDatabase(t)
+		run := func(t *testing.T, e contender.Env, contenders ...contender.Contender) {
+			for _, c := range contenders {
+				t.Run(c.Name, func(t *testing.T) {
+					d := &dials{count: make(map[string]int)}
+					e := e
+					e.Dial = d.dial
+					fn(t, c, e, d)
+				})
 			}
-			delete(servers, c.Name)
-			t.Run(c.Name, func(t *testing.T) {
-				d := &dials{count: make(map[string]int)}
-				e := e
-				e.Dial = d.dial
-				fn(t, c, e, server, d)
-			})
 		}
-		if len(servers) > 0 {
-			t.Errorf("missing: %v", servers)
-		}
+		t.Run("redis", func(t *testing.T) {
+			needRedis(t)
+			// Each has one server only, so it cannot use the other's.
+			memory, durable := base, base
+			memory.Redis, durable.DurableRedis = start(t, redis(false)), start(t, redis(true))
+			for _, c := range contender.Redis() {
+				if strings.Contains(c.Name, "fsync") {
+					run(t, durable, c)
+				} else {
+					run(t, memory, c)
+				}
+			}
+		})
+		t.Run("etcd", func(t *testing.T) {
+			e := base
+			e.Etcd = start(t, peer.StartEtcd)
+			run(t, e, contender.Etcd()...)
+		})
 	})
 }
 
@@ -108,7 +113,7 @@ func open(t *testing.T, c contender.Contender, e contender.Env) contender.Lock {
 }
 
 func TestPeersLoseNoUpdate(t *testing.T) {
-	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, server string, d *dials) {
+	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, d *dials) {
 		const workers, times = 8, 20
 		n := newCounter(t, e)
 		l := open(t, c, e)
@@ -135,14 +140,14 @@ func TestPeersLoseNoUpdate(t *testing.T) {
 		if got := n.value(t); got != workers*times {
 			t.Errorf("%d updates, but the counter is %d", workers*times, got)
 		}
-		if d.to(server) == 0 || d.to(e.MySQL.Addr) == 0 {
+		if d.to(e.Redis+e.DurableRedis+e.Etcd) == 0 || d.to(e.MySQL.Addr) == 0 {
 			t.Errorf("connections past the dialer: %v", d.count)
 		}
 	})
 }
 
 func TestPeersReturnBusinessErrors(t *testing.T) {
-	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, _ string, _ *dials) {
+	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, _ *dials) {
 		n := newCounter(t, e)
 		l := open(t, c, e)
 		refused := errors.New("refused")
@@ -178,7 +183,7 @@ func TestPeersReturnBusinessErrors(t *testing.T) {
 
 // Who gives up waiting does not keep the key from others, and other keys are free.
 func TestPeersWaitersGiveUp(t *testing.T) {
-	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, _ string, _ *dials) {
+	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, _ *dials) {
 		n := newCounter(t, e)
 		l := open(t, c, e)
 		err := l.Do(t.Context(), 0, "counter", func(ctx context.Context, tx *sql.Tx) error {
@@ -206,6 +211,49 @@ func TestPeersWaitersGiveUp(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What the contenders promise of Redis: nothing stops a holder whose key has
+// expired, who only learns of it afterwards.
+func TestRedisDoesNotFence(t *testing.T) {
+	peers(t, func(t *testing.T, c contender.Contender, e contender.Env, _ *dials) {
+		if c.Promises.OtherServer != "Redis" {
+			t.Skip("its holders keep their keys for as long as they run")
+		}
+		if c.Promises.Fences || !c.Promises.SurvivesCrash {
+			t.Errorf("it promises %+v", c.Promises)
+		}
+		e.TTL = time.Second
+		n := newCounter(t, e)
+		l := open(t, c, e)
+		err := l.Do(t.Context(), 0, "counter", func(ctx context.Context, tx *sql.Tx) error {
+			// Waits for the key until it expires.
+			if err := l.Do(ctx, 1, "counter", func(context.Context, *sql.Tx) error { return nil }); err != nil {
+				return err
+			}
+			return n.increment(ctx, tx)
+		})
+		if !errors.Is(err, contender.ErrLost) {
+			t.Errorf("it does not say that the key was lost: %v", err)
+		}
+		if got := n.value(t); got != 1 {
+			t.Errorf("the counter is %d: it was fenced", got)
+		}
+	})
+}
+
+func TestPeerNames(t *testing.T) {
+	var names []string
+	for _, c := range append(contender.Redis(), contender.Etcd()...) {
+		names = append(names, c.Name)
+		if c.About == "" || c.Promises.OtherServer == "" || c.OwnKeys {
+			t.Errorf("%s: %+v", c.Name, c)
+		}
+	}
+	want := []string{"redislock", "redislock, fsync always", "redsync", "redsync, fsync always", "etcd"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
 }
 
 func TestNoPeer(t *testing.T) {

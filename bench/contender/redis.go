@@ -90,7 +90,7 @@ func newRedislock(client *redis.Client, e Env) redisLocker {
 		return func(ctx context.Context) error {
 			err := lock.Release(ctx)
 			if errors.Is(err, redislock.ErrLockNotHeld) {
-				return fmt.Errorf("%w: %w", err, errLost)
+				return fmt.Errorf("%w: %w", err, ErrLost)
 			}
 			return err
 		}, nil
@@ -109,10 +109,10 @@ func newRedsync(client *redis.Client, e Env) redisLocker {
 			held, err := mutex.UnlockContext(ctx)
 			// That the key is gone is this error, that it is another's is ErrTaken.
 			if taken := new(redsync.ErrTaken); errors.Is(err, redsync.ErrLockAlreadyExpired) || errors.As(err, &taken) {
-				return fmt.Errorf("%w: %w", err, errLost)
+				return fmt.Errorf("%w: %w", err, ErrLost)
 			}
 			if !held && err == nil {
-				return errLost
+				return ErrLost
 			}
 			if held {
 				return nil

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gox-helix/gox-helix/bench/peer"
+	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 )
 
 // server is what all peers are.
@@ -36,11 +39,29 @@ func TestMain(m *testing.M) {
 	case name != "":
 		err = startAndWait(name)
 	default:
-		os.Exit(m.Run())
+		code := m.Run()
+		if notFetched.Load() {
+			servertest.Announce("peer.test: not tested: Redis: there is no redis-server; run `make test` (fetches what it needs)")
+		}
+		os.Exit(code)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// notFetched is that a test was skipped that would have fetched Redis.
+var notFetched atomic.Bool
+
+func needs(t *testing.T, name string) {
+	t.Helper()
+	if name == "etcd" || os.Getenv(servertest.RequiredVariable) == "required" {
+		return
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		notFetched.Store(true)
+		t.Skip("there is no redis-server, and it may not be fetched: run `make test`")
 	}
 }
 

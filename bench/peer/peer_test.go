@@ -38,6 +38,7 @@ func runs(pid int) bool { return syscall.Kill(pid, 0) == nil }
 func TestStartStop(t *testing.T) {
 	for name, start := range starters() {
 		t.Run(name, func(t *testing.T) {
+			needs(t, name)
 			dir := temp(t)
 			s, err := start(t.Context())
 			if err != nil {
@@ -73,6 +74,7 @@ func TestStartStop(t *testing.T) {
 func TestStartEnds(t *testing.T) {
 	for name, start := range starters() {
 		t.Run(name, func(t *testing.T) {
+			needs(t, name)
 			dir := temp(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -92,6 +94,7 @@ func TestStartEnds(t *testing.T) {
 func TestRedisPersistence(t *testing.T) {
 	for _, durable := range []bool{false, true} {
 		t.Run(fmt.Sprint(durable), func(t *testing.T) {
+			needs(t, "redis")
 			temp(t)
 			r, err := peer.StartRedis(t.Context(), durable)
 			if err != nil {
@@ -156,6 +159,7 @@ func TestKilledParent(t *testing.T) {
 	}
 	for name := range starters() {
 		t.Run(name, func(t *testing.T) {
+			needs(t, name)
 			dir := temp(t)
 			parent := exec.Command(os.Args[0])
 			parent.Env = append(os.Environ(), orphanVariable+"="+name)
