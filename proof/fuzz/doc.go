@@ -4,7 +4,7 @@
 // package txlock makes to the driver.
 //
 // All run with go test; there the fuzz targets run their seeds, and the state machine
-// a hundred histories an engine. To look for longer:
+// three hundred histories an engine. To look for longer:
 //
 //	go test -run '^$' -fuzz '^FuzzNames$' -fuzztime 10m -parallel 1 ./fuzz
 //	go test -run '^TestMachine$' -rapid.checks 5000 ./fuzz

@@ -17,11 +17,14 @@ import (
 // should have seen. sqlmock has neither calls of results and rows that can fail, nor
 // connections of their own.
 type fake struct {
-	answer func(name string, args []driver.NamedValue) answer
-	fail   func(n int, c call) failure // n counts from 0 on since watch
+	answer func(name string, args []driver.NamedValue) answer // called by one at a time
+	fail   func(n int, c call) failure                        // n counts from 0 on since watch
 
 	mu         sync.Mutex
 	conns, txs int
+	ended      int          // transactions
+	told       map[turn]int // how often a statement was answered
+	ensured    bool         // a transaction that made rows was committed
 	calls      []call
 	watched    int // calls before these are not counted
 	violations []string
@@ -96,11 +99,43 @@ func (f *fake) watch(fail func(n int, c call) failure) {
 	f.watched, f.fail = len(f.calls), fail
 }
 
+// failing reports whether a call has failed since watch.
+func (f *fake) failing() bool {
+	for _, c := range f.seen() {
+		if c.err != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // seen are the calls since watch.
 func (f *fake) seen() []call {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls[f.watched:len(f.calls):len(f.calls)]
+}
+
+func (f *fake) answers(name string, args []driver.NamedValue) answer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answer(name, args)
+}
+
+// turn is a statement in a transaction.
+type turn struct {
+	name string
+	tx   int
+}
+
+// turn counts how often a statement has been answered in the transaction that was
+// begun last.
+func (f *fake) turn(name string) int {
+	if f.told == nil {
+		f.told = make(map[turn]int)
+	}
+	f.told[turn{name, f.txs}]++
+	return f.told[turn{name, f.txs}] - 1
 }
 
 func (f *fake) violated(format string, args ...any) {
@@ -116,6 +151,7 @@ type fakeConn struct {
 	aborted bool // the open transaction; the server knows nothing of it any more
 	busy    bool // so it may be
 	dead    bool
+	ensures bool // it makes rows in the open transaction
 }
 
 // call notes a call, and lets it fail if it is to.
@@ -132,26 +168,24 @@ func (c *fakeConn) callRows(what place, name string) (err error, cutsOff bool) {
 	var how failure
 	sends := what == atExec || what == atQuery
 	switch {
-	case c.dead && what == atRollback:
+	case c.dead && (what == atCommit || what == atRollback):
 		how.err = mysql.ErrInvalidConn
 	case c.dead:
-		if sends || what == atCommit {
-			f.violated("%v on a connection that is lost", made)
-		}
-		how.err = mysql.ErrInvalidConn
+		how.err = driver.ErrBadConn
 	case f.fail != nil:
 		how = f.fail(len(f.calls)-f.watched, made)
 	}
 	switch {
-	case c.dead:
-	case sends && c.tx == 0 && !strings.HasPrefix(name, "bare"):
+	case sends && c.tx == 0:
 		f.violated("%v outside of a transaction", made)
 	case (sends || what == atCommit) && (c.aborted || c.busy):
 		f.violated("%v in a transaction that was aborted", made)
 	case what == atBegin && c.tx != 0:
 		f.violated("BEGIN in a transaction")
 	}
-	made.err = how.err
+	if made.err = how.err; what == atBegin && how.err == nil {
+		made.tx = f.txs + 1
+	}
 	f.calls = append(f.calls, made)
 	c.dead = c.dead || how.ends
 	c.aborted = c.aborted || how.aborts
@@ -212,7 +246,8 @@ func (c *fakeConn) exec(name string, args []driver.NamedValue) (driver.Result, e
 	if err := c.call(atExec, name); err != nil {
 		return nil, err
 	}
-	return fakeResult{c, name, c.fake.answer(name, args)}, nil
+	c.ensures = c.ensures || strings.HasPrefix(name, "EnsureLock")
+	return fakeResult{c, name, c.fake.answers(name, args)}, nil
 }
 
 func (c *fakeConn) QueryContext(_ context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -223,7 +258,7 @@ func (c *fakeConn) query(name string, args []driver.NamedValue) (driver.Rows, er
 	if err := c.call(atQuery, name); err != nil {
 		return nil, err
 	}
-	return &fakeRows{conn: c, name: name, rows: c.fake.answer(name, args).rows}, nil
+	return &fakeRows{conn: c, name: name, rows: c.fake.answers(name, args).rows}, nil
 }
 
 type fakeStmt struct {
@@ -261,6 +296,9 @@ func (t *fakeTx) end(how place) error {
 	t.conn.fake.mu.Lock()
 	defer t.conn.fake.mu.Unlock()
 	t.conn.tx, t.conn.aborted, t.conn.busy = 0, false, false
+	t.conn.fake.ended++
+	t.conn.fake.ensured = t.conn.fake.ensured || t.conn.ensures && how == atCommit && err == nil
+	t.conn.ensures = false
 	return err
 }
 

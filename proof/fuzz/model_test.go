@@ -31,12 +31,12 @@ func (r row) held() bool {
 
 // refuses: it is held, and not by who takes its own back.
 func (r row) refuses(owner string, reclaim bool) bool {
-	return r.held() && !(reclaim && r.owner == owner)
+	return r.held() && (!reclaim || r.owner != owner)
 }
 
 // claimed: whoever takes it over has to see to its extension first.
 func (r row) claimed(owner string, reclaim bool) bool {
-	return r.status == txlock.StatusActive && r.expired && r.kept && !(reclaim && r.owner == owner)
+	return r.status == txlock.StatusActive && r.expired && r.kept && (!reclaim || r.owner != owner)
 }
 
 // stands: the handle is of the newest lease, which was not released. Its expiry does

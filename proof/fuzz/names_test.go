@@ -16,8 +16,8 @@ import (
 // valid says, in words of its own, what a key or an owner may be.
 func valid(name string) bool { return len(name) >= 1 && len(name) <= 255 }
 
-// short cuts what the fuzzer makes where it is of no use any more.
-func short(name string) string { return name[:min(len(name), 300)] }
+// cut shortens what the fuzzer makes where it is of no use any more.
+func cut(name string) string { return name[:min(len(name), 300)] }
 
 // pairsOfNames are names that something between a program and a row could take for
 // one, or for something else.
@@ -71,10 +71,10 @@ func FuzzNames(f *testing.F) {
 				T:          t,
 				here:       all[int(kind)%len(all)],
 				there:      all[int(kind)/len(all)%len(all)],
-				key:        short(key),
-				otherKey:   short(otherKey),
-				owner:      short(owner),
-				otherOwner: short(otherOwner),
+				key:        cut(key),
+				otherKey:   cut(otherKey),
+				owner:      cut(owner),
+				otherOwner: cut(otherOwner),
 			}
 			n.check()
 		}

@@ -23,11 +23,11 @@ func FuzzRequests(f *testing.F) {
 		f.Add(pair[0], pair[1], int64(time.Millisecond)<<(3*i%43), strings.Join([]string{pair[0], pair[1], "c"}, "\x1e"), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, key, owner string, nanos int64, list string, choice uint8) {
-		r := newRequests(t, short(owner))
+		r := newRequests(t, cut(owner))
 		if r == nil {
 			return
 		}
-		r.one(short(key), time.Duration(nanos), choice)
+		r.one(cut(key), time.Duration(nanos), choice)
 		r.many(strings.Split(list, "\x1e"), time.Duration(nanos), choice)
 	})
 }
