@@ -21,6 +21,16 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// begin begins a transaction, which does not outlive a test that fails: its locks
+// would be in the way of the next input.
+func begin(t testing.TB, db *sql.DB) *sql.Tx {
+	t.Helper()
+	tx, err := db.BeginTx(context.Background(), nil)
+	must(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return tx
+}
+
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 func hexOf(name string) string { return strings.ToUpper(hex.EncodeToString([]byte(name))) }

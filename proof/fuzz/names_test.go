@@ -137,8 +137,7 @@ func (n *names) locker(s session, owner string) *txlock.Locker {
 func (n *names) exclude(holder, rival *txlock.Locker) {
 	n.Helper()
 	ctx := n.Context()
-	tx, err := n.here.db.BeginTx(ctx, nil)
-	must(n.T, err)
+	tx := begin(n.T, n.here.db)
 	lease, err := holder.AcquireTx(ctx, tx, n.key, txlock.TTL(hour))
 	must(n.T, err)
 	must(n.T, tx.Commit())
@@ -176,8 +175,7 @@ func (n *names) exclude(holder, rival *txlock.Locker) {
 	// Both at once, by the statements for many.
 	must(n.T, lease.Release(ctx))
 	keys := []string{n.key, n.otherKey}
-	tx, err = n.there.db.BeginTx(ctx, nil)
-	must(n.T, err)
+	tx = begin(n.T, n.there.db)
 	leases, err := rival.AcquireManyTx(ctx, tx, keys, txlock.TTL(hour))
 	if same {
 		if !isInvalid(err, txlock.ErrInvalidArgument) {
@@ -241,11 +239,13 @@ func (n *names) list(l *txlock.Locker) {
 // is sent.
 func refusesKey(t *testing.T, l *txlock.Locker, s session, key string) {
 	t.Helper()
-	tx, err := s.db.BeginTx(t.Context(), nil)
-	must(t, err)
+	// Some of them would wait for a key that they take for a good one.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	tx := begin(t, s.db)
 	before := s.sent.Load()
 	for name, call := range callsWithKey(tx) {
-		if err := call(t.Context(), l, key); !isInvalid(err, txlock.ErrInvalidKey) {
+		if err := call(ctx, l, key); !isInvalid(err, txlock.ErrInvalidKey) {
 			t.Fatalf("%s of %q: got %v", name, key, err)
 		}
 	}

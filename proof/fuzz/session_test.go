@@ -59,6 +59,10 @@ func sessions(tb testing.TB, s *servertest.Instance) []session {
 		if err := kinds[name](config); err != nil {
 			tb.Fatal(err)
 		}
+		if config.Params == nil {
+			config.Params = make(map[string]string)
+		}
+		config.Params["innodb_lock_wait_timeout"] = "2" // nothing is to wait, and an input has ten seconds
 		connector, err := mysql.NewConnector(config)
 		if err != nil {
 			tb.Fatal(err)

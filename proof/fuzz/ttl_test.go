@@ -1,6 +1,7 @@
 package fuzz_test
 
 import (
+	"context"
 	"math"
 	"testing"
 	"time"
@@ -57,9 +58,11 @@ func isTTL(ttl time.Duration) bool { return ttl >= 1_000_000 && ttl <= 366*24*36
 
 func refusesTTL(t *testing.T, l *txlock.Locker, s session, ttl time.Duration) {
 	t.Helper()
-	ctx, key, opt := t.Context(), "key", txlock.TTL(ttl)
-	tx, err := s.db.BeginTx(ctx, nil)
-	must(t, err)
+	key, opt := "key", txlock.TTL(ttl)
+	// Some of them would wait, with a time to live that they take for a good one.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	tx := begin(t, s.db)
 	before := s.sent.Load()
 	_, one := l.AcquireTx(ctx, tx, key, opt)
 	_, many := l.AcquireManyTx(ctx, tx, []string{key}, opt)
@@ -91,8 +94,7 @@ func refusesTTL(t *testing.T, l *txlock.Locker, s session, ttl time.Duration) {
 func lasts(t *testing.T, l *txlock.Locker, s session, ttl time.Duration, kind uint8, opts ...txlock.AcquireOption) {
 	t.Helper()
 	ctx, key := t.Context(), "key"
-	tx, err := s.db.BeginTx(ctx, nil)
-	must(t, err)
+	tx := begin(t, s.db)
 	if kind%2 == 0 { // a row that is there
 		must(t, l.LockTx(ctx, tx, key))
 	}
@@ -103,6 +105,7 @@ func lasts(t *testing.T, l *txlock.Locker, s session, ttl time.Duration, kind ui
 		must(t, err)
 		lease = leases[1]
 	} else {
+		var err error
 		lease, err = l.AcquireTx(ctx, tx, key, opts...)
 		must(t, err)
 	}
@@ -117,7 +120,7 @@ func lasts(t *testing.T, l *txlock.Locker, s session, ttl time.Duration, kind ui
 	if want := ttl.Microseconds(); after.Sub(before) < ttl/2 && micros != want {
 		t.Fatalf("%s: TTL(%d) is %d microseconds in the row", s.name, ttl, micros)
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE helix_locks SET expires_at = acquired_at, updated_at = acquired_at WHERE lock_key = ?`, key)
+	_, err := tx.ExecContext(ctx, `UPDATE helix_locks SET expires_at = acquired_at, updated_at = acquired_at WHERE lock_key = ?`, key)
 	must(t, err)
 	must(t, lease.RenewTx(ctx, tx))
 	must(t, tx.QueryRowContext(ctx, lifetime, key).Scan(&micros, &again))
