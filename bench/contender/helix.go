@@ -72,6 +72,7 @@ func helixLease(ctx context.Context, h *helix, key string, business Business) er
 
 // helixFenced works under a lease that is held, and kept alive, all the time.
 func helixFenced(ctx context.Context, h *helix, key string, business Business) error {
+	key = "held/" + key // which the others could not have meanwhile
 	lease, err := h.held(ctx, key)
 	if err != nil {
 		return err
