@@ -1,5 +1,7 @@
 package contender
 
+import "slices"
+
 // Reference is the name of what the others are compared with.
 const Reference = "SELECT ... FOR UPDATE"
 
@@ -23,4 +25,4 @@ func SQL() []Contender {
 }
 
 // All are all there are.
-func All() []Contender { return SQL() }
+func All() []Contender { return slices.Concat(SQL(), Redis(), Etcd()) }
