@@ -19,6 +19,7 @@ import (
 	"github.com/gox-helix/gox-helix/bench/contender"
 	"github.com/gox-helix/gox-helix/bench/ground"
 	"github.com/gox-helix/gox-helix/bench/measure"
+	"github.com/gox-helix/gox-helix/bench/peer"
 	"github.com/gox-helix/gox-helix/internal/testserver"
 )
 
@@ -32,8 +33,11 @@ func main() {
 }
 
 func dispatch(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == workerSubcommand {
+	if len(args) > 0 && (args[0] == workerSubcommand || args[0] == peer.EtcdSubcommand) {
 		signal.Ignore(os.Interrupt) // who runs us ends us, by the end of our input
+		if args[0] == peer.EtcdSubcommand {
+			return peer.RunEtcd(context.Background(), os.Stdin, os.Stdout)
+		}
 		return runWorker(context.Background(), os.Stdin, os.Stdout)
 	}
 	b, err := parse(args)
@@ -55,10 +59,13 @@ type bench struct {
 	out        string
 	contenders []contender.Contender
 	wire       measure.Wire
+	env        contender.Env
+	faults     bool
+	waiting    []int
 }
 
 func parse(args []string) (*bench, error) {
-	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, contenders: contender.All()}
+	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, faults: true, contenders: contender.All()}
 	var engines, only string
 	var short bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -77,7 +84,7 @@ func parse(args []string) (*bench, error) {
 	}
 	b.engines = strings.Split(engines, ",")
 	if short {
-		b.rounds, b.slice, b.workers, b.rows = 2, 100*time.Millisecond, []int{8}, []int{1000}
+		b.rounds, b.slice, b.workers, b.rows, b.waiting, b.faults = 2, 100*time.Millisecond, []int{8}, []int{1000}, []int{1}, false
 	}
 	if only != "" {
 		var some []contender.Contender
@@ -95,8 +102,24 @@ func parse(args []string) (*bench, error) {
 	return b, nil
 }
 
-func (b *bench) run(ctx context.Context) error {
+func (b *bench) run(ctx context.Context) (err error) {
 	r := &results{began: time.Now(), bench: b}
+	redis, err := peer.StartRedis(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, redis.Stop()) }()
+	durable, err := peer.StartRedis(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, durable.Stop()) }()
+	etcd, err := peer.StartEtcd(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Stop()) }()
+	b.env = contender.Env{TTL: 10 * time.Second, Redis: redis.Addr(), DurableRedis: durable.Addr(), Etcd: etcd.Addr(), Dial: b.wire.Dial}
 	for _, name := range b.engines {
 		if err := b.onEngine(ctx, name, r); err != nil {
 			return err
@@ -143,7 +166,13 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 	if err := errors.Join(ground.Lay(ctx, direct, rows), direct.Close()); err != nil {
 		return err
 	}
-	e := contender.Env{MySQL: config, TTL: 10 * time.Second, Dial: b.wire.Dial}
+	e := b.env
+	e.MySQL = config
+	if rows == b.rows[0] {
+		if err := b.beside(ctx, engine, e, r); err != nil {
+			return err
+		}
+	}
 	for _, workers := range b.workers {
 		for _, keys := range b.keys {
 			if workers == 1 && keys != ownKeys {
@@ -156,6 +185,40 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 				return err
 			}
 			r.rows = append(r.rows, row)
+		}
+	}
+	return nil
+}
+
+// beside measures what is no rate: hand-overs, and holders that are paused.
+func (b *bench) beside(ctx context.Context, engine string, e contender.Env, r *results) (err error) {
+	db, err := open(e.MySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := db.ExecContext(ctx, "INSERT IGNORE INTO mutexes VALUES ('handover')"); err != nil {
+		return err
+	}
+	for _, c := range b.contenders {
+		for _, waiting := range b.waiting {
+			if c.Unlocked || c.OwnKeys {
+				continue
+			}
+			fmt.Fprintf(os.Stderr, "%s, hand-over, %s, %d waiting\n", engine, c.Name, waiting)
+			h, err := b.handOver(ctx, c, e, waiting)
+			if err != nil {
+				return err
+			}
+			r.handovers = append(r.handovers, engineHandover{engine, h})
+		}
+		if b.faults {
+			fmt.Fprintf(os.Stderr, "%s, paused holders, %s\n", engine, c.Name)
+			p, err := b.pause(ctx, c, e, db)
+			if err != nil {
+				return err
+			}
+			r.paused = append(r.paused, enginePaused{engine, p})
 		}
 	}
 	return nil
