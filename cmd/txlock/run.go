@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,7 +55,7 @@ the command and what it has started (its process group) get SIGTERM, and SIGKILL
 the grace period. A lease that cannot be renewed is given up so early that the grace
 period is over before anyone else can have it. Where txlock itself is killed, so is the
 command (on Linux); what that has started itself may go on. SIGHUP, SIGINT, SIGQUIT,
-SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH and SIGTSTP are passed on to the process group. A
+SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP and SIGCONT are passed on to the group. A
 job that is stopped (Ctrl-Z) is not renewed, and is ended if it goes on too late.
 
 No timing protects what a command has already sent. The command can fence what it
@@ -115,6 +117,7 @@ which must have changed a row (SET @held = ROW_COUNT()).
 	flags.DurationVar(&f.grace, "grace", 0, "time from SIGTERM to SIGKILL when the lease is lost, at most a third of the TTL (default 5s, or a sixth of the TTL if that is less)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on standard error what happens to the lease")
 	a.addMultiWriterFlag(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("key", a.completeKeys) // fails for flags that are not there
 	return cmd
 }
 
@@ -143,6 +146,15 @@ func (f *runFlags) check() error {
 	return nil
 }
 
+// waiting ends when the lease has been waited for long enough, from the first
+// connection on.
+func (f *runFlags) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.wait == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, f.wait)
+}
+
 func (f *runFlags) options() (opts []txlock.Option) {
 	opts = append(opts, txlock.WithTTL(f.ttl))
 	if f.owner != "" {
@@ -160,8 +172,14 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	case err != nil:
 		return &exitError{exitNotFound, fmt.Errorf("cannot run %s: %w", args[0], err)}
 	}
-	return a.withLocker(ctx, func(_ *sql.DB, locker *txlock.Locker) error {
-		lease, err := a.acquire(ctx, locker, f)
+	// With a handler a pipe that nobody reads any more is an error of the write, and
+	// not the end of this program, which has a lease to release. The command has no
+	// part in that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	waiting, cancel := f.waiting(ctx)
+	defer cancel()
+	return a.withLocker(waiting, func(_ *sql.DB, locker *txlock.Locker) error {
+		lease, err := a.acquire(ctx, waiting, locker, f)
 		if err != nil {
 			return err
 		}
@@ -185,25 +203,21 @@ func environment(lease *txlock.Lease) []string {
 }
 
 // acquire waits as it was told to, and says for whom.
-func (a *app) acquire(ctx context.Context, locker *txlock.Locker, f runFlags) (*txlock.Lease, error) {
+func (a *app) acquire(ctx, waiting context.Context, locker *txlock.Locker, f runFlags) (*txlock.Lease, error) {
 	opts := []txlock.AcquireOption{txlock.Kept()}
 	if f.reclaim {
 		opts = append(opts, txlock.Reclaim())
 	}
-	lease, err := locker.Acquire(ctx, f.key, append(opts, txlock.NoWait())...)
-	if f.noWait || !errors.Is(err, txlock.ErrHeld) && !errors.Is(err, txlock.ErrBusy) {
+	lease, err := locker.Acquire(waiting, f.key, append(opts, txlock.NoWait())...)
+	if f.noWait {
 		return lease, err
 	}
-	if f.verbose || isTerminal(a.stderr) {
-		a.say("waiting: %s", strings.TrimPrefix(err.Error(), "txlock: "))
+	if errors.Is(err, txlock.ErrHeld) || errors.Is(err, txlock.ErrBusy) {
+		if f.verbose || isTerminal(a.stderr) {
+			a.say("waiting: %s", strings.TrimPrefix(err.Error(), "txlock: "))
+		}
+		lease, err = locker.Acquire(waiting, f.key, opts...)
 	}
-	waiting := ctx
-	if f.wait > 0 {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithTimeout(ctx, f.wait)
-		defer cancel()
-	}
-	lease, err = locker.Acquire(waiting, f.key, opts...)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = &exitError{exitHeld, err} // also if nobody could be asked who has it
 	}

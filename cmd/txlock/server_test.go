@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,4 +126,33 @@ func TestDeadServer(t *testing.T) {
 			t.Errorf("what happened:\n%s", log)
 		}
 	})
+}
+
+// A server that takes connections, and then says nothing.
+func TestNoAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		dsn  string
+		end  syscall.Signal
+		want int
+	}{
+		"verbs":      {[]string{"ls"}, "?timeout=50ms", 0, exitDatabase},
+		"no wait":    {[]string{"run", "--key", "k", "--no-wait", "--", "true"}, "?timeout=50ms", 0, exitDatabase},
+		"wait":       {[]string{"run", "--key", "k", "--wait", "50ms", "--", "true"}, "?timeout=1h", 0, exitDatabase},
+		"terminated": {[]string{"run", "--key", "k", "--", "true"}, "?timeout=1h", syscall.SIGTERM, exitSignal + int(syscall.SIGTERM)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			must(t, err)
+			defer func() { must(t, listener.Close()) }()
+			p := startProgram(t, fmt.Sprintf("root@tcp(%s)/db%s", listener.Addr(), test.dsn), t.TempDir(), test.args...)
+			conn, err := listener.Accept()
+			must(t, err)
+			defer func() { must(t, conn.Close()) }()
+			if test.end != 0 {
+				must(t, p.Process.Signal(test.end))
+			}
+			p.ends(test.want)
+		})
+	}
 }

@@ -5,13 +5,11 @@ package child_test
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -66,12 +64,25 @@ type session struct {
 
 func startSession(t *testing.T, script string) *session {
 	t.Helper()
+	return startSessionOf(t, script)
+}
+
+// startJob is the same as a job of a shell, which says when it is stopped, and lets
+// it go on after a line is typed.
+func startJob(t *testing.T, script string) *session {
+	t.Helper()
+	return startSessionOf(t, script, "sh", "-m", "-c", `"$@"; echo "it is stopped"; read line; fg`, "sh")
+}
+
+func startSessionOf(t *testing.T, script string, before ...string) *session {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	over := filepath.Join(t.TempDir(), "over")
-	cmd := exec.Command(self, "sh", "-c", script)
+	args := append(before, self, "sh", "-c", script)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), helperVariable+"="+over)
 	tty, err := pty.Start(cmd)
 	if err != nil {
@@ -113,24 +124,6 @@ func (s *session) types(keys string) {
 	}
 }
 
-// awaitStop waits until the helper itself is stopped.
-func (s *session) awaitStop() {
-	s.Helper()
-	defer s.endsAfter(patience)()
-	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
-		rest, _ := io.ReadAll(s.lines)
-		s.Fatalf("the helper was not stopped: %v, %v: %s", status, err, rest)
-	}
-}
-
-func (s *session) goOn() {
-	s.Helper()
-	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGCONT); err != nil {
-		s.Fatal(err)
-	}
-}
-
 // A command that reads from the terminal gets it, and what is typed.
 func TestCommandReadsFromTheTerminal(t *testing.T) {
 	s := startSession(t, `read line; echo "got $line"; read line; echo "got $line"`)
@@ -160,14 +153,33 @@ func TestInterruptFromTheTerminal(t *testing.T) {
 func TestStopFromTheTerminal(t *testing.T) {
 	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
 		t.Run(name, func(t *testing.T) {
-			s := startSession(t, first+`trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; wait`)
+			s := startJob(t, first+`trap 'echo goes on' CONT; trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; while :; do wait; done`)
 			if first != "" {
 				s.types("\n")
 			}
 			s.sees("ready")
 			s.types("\x1a")
-			s.awaitStop()
-			s.goOn()
+			s.sees("it is stopped")
+			s.types("\n")
+			s.sees("goes on")
+			s.types("\x03")
+			s.sees("caught")
+			s.sees("exit 7 lost <nil>")
+		})
+	}
+}
+
+// Where nobody would let us go on nothing is stopped.
+func TestNoStopInTheLeadersGroup(t *testing.T) {
+	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
+		t.Run(name, func(t *testing.T) {
+			s := startSession(t, first+`trap 'echo goes on' CONT; trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; while :; do wait; done`)
+			if first != "" {
+				s.types("\n")
+			}
+			s.sees("ready")
+			s.types("\x1a")
+			s.sees("goes on")
 			s.types("\x03")
 			s.sees("caught")
 			s.sees("exit 7 lost <nil>")
@@ -177,15 +189,15 @@ func TestStopFromTheTerminal(t *testing.T) {
 
 // A job that was stopped for too long is not let go on.
 func TestStopBeyondTheDeadline(t *testing.T) {
-	s := startSession(t, `read line; trap 'echo told; exit 4' TERM; sleep 1000 & echo ready; wait`)
+	s := startJob(t, `read line; trap 'echo told; exit 4' TERM; sleep 1000 & echo ready; wait`)
 	s.types("\n")
 	s.sees("ready")
 	s.types("\x1a")
-	s.awaitStop()
+	s.sees("it is stopped")
 	if err := os.WriteFile(s.over, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.goOn()
+	s.types("\n")
 	s.sees("told")
 	s.sees("exit 4 lost " + child.ErrNotRenewed.Error())
 }
