@@ -65,7 +65,7 @@ func (a *app) config() (*mysql.Config, error) {
 	if c.DBName == "" {
 		return nil, usageErrorf("no database is named: set $%s to user:password@tcp(host:3306)/NAME, or give --database NAME, in addition to the DSN or the option files", dsnVariable)
 	}
-	if c.Timeout == 0 {
+	if c.Timeout <= 0 {
 		c.Timeout = dialTimeout
 	}
 	c.Logger = &mysql.NopLogger{} // what it says is in the errors, too

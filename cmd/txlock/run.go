@@ -146,15 +146,6 @@ func (f *runFlags) check() error {
 	return nil
 }
 
-// waiting ends when the lease has been waited for long enough, from the first
-// connection on.
-func (f *runFlags) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
-	if f.wait == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, f.wait)
-}
-
 func (f *runFlags) options() (opts []txlock.Option) {
 	opts = append(opts, txlock.WithTTL(f.ttl))
 	if f.owner != "" {
@@ -176,10 +167,8 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	// not the end of this program, which has a lease to release. The command has no
 	// part in that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	waiting, cancel := f.waiting(ctx)
-	defer cancel()
-	return a.withLocker(waiting, func(_ *sql.DB, locker *txlock.Locker) error {
-		lease, err := a.acquire(ctx, waiting, locker, f)
+	return a.withLocker(ctx, func(_ *sql.DB, locker *txlock.Locker) error {
+		lease, err := a.acquire(ctx, locker, f)
 		if err != nil {
 			return err
 		}
@@ -203,21 +192,25 @@ func environment(lease *txlock.Lease) []string {
 }
 
 // acquire waits as it was told to, and says for whom.
-func (a *app) acquire(ctx, waiting context.Context, locker *txlock.Locker, f runFlags) (*txlock.Lease, error) {
+func (a *app) acquire(ctx context.Context, locker *txlock.Locker, f runFlags) (*txlock.Lease, error) {
 	opts := []txlock.AcquireOption{txlock.Kept()}
 	if f.reclaim {
 		opts = append(opts, txlock.Reclaim())
 	}
-	lease, err := locker.Acquire(waiting, f.key, append(opts, txlock.NoWait())...)
-	if f.noWait {
+	lease, err := locker.Acquire(ctx, f.key, append(opts, txlock.NoWait())...)
+	if f.noWait || !errors.Is(err, txlock.ErrHeld) && !errors.Is(err, txlock.ErrBusy) {
 		return lease, err
 	}
-	if errors.Is(err, txlock.ErrHeld) || errors.Is(err, txlock.ErrBusy) {
-		if f.verbose || isTerminal(a.stderr) {
-			a.say("waiting: %s", strings.TrimPrefix(err.Error(), "txlock: "))
-		}
-		lease, err = locker.Acquire(waiting, f.key, opts...)
+	if f.verbose || isTerminal(a.stderr) {
+		a.say("waiting: %s", strings.TrimPrefix(err.Error(), "txlock: "))
 	}
+	waiting := ctx
+	if f.wait > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, f.wait)
+		defer cancel()
+	}
+	lease, err = locker.Acquire(waiting, f.key, opts...)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = &exitError{exitHeld, err} // also if nobody could be asked who has it
 	}

@@ -138,7 +138,7 @@ func TestNoAnswer(t *testing.T) {
 	}{
 		"verbs":      {[]string{"ls"}, "?timeout=50ms", 0, exitDatabase},
 		"no wait":    {[]string{"run", "--key", "k", "--no-wait", "--", "true"}, "?timeout=50ms", 0, exitDatabase},
-		"wait":       {[]string{"run", "--key", "k", "--wait", "50ms", "--", "true"}, "?timeout=1h", 0, exitDatabase},
+		"wait":       {[]string{"run", "--key", "k", "--wait", "1h", "--", "true"}, "?timeout=50ms", 0, exitDatabase},
 		"terminated": {[]string{"run", "--key", "k", "--", "true"}, "?timeout=1h", syscall.SIGTERM, exitSignal + int(syscall.SIGTERM)},
 	} {
 		t.Run(name, func(t *testing.T) {
