@@ -18,7 +18,7 @@ func TestOrphansOfTheFirstProcess(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	const script = `orphan=$(sh -c ': & echo $!'); while kill -0 $orphan; do sleep 0.01; done; echo gone; exit 3`
+	const script = `orphan=$(sh -c 'sleep 1000 >/dev/null & echo $!'); kill $orphan; while kill -0 $orphan; do sleep 0.01; done; echo gone; exit 3`
 	cmd := exec.CommandContext(ctx, self, "sh", "-c", script)
 	cmd.Env = append(os.Environ(), helperVariable+"="+filepath.Join(t.TempDir(), "over"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWUSER}
