@@ -105,8 +105,9 @@ func ensuring(ctx context.Context, key string, work func(ctx context.Context) er
 	within, cancel := context.WithTimeout(ctx, ensurePatience)
 	defer cancel()
 	err := work(within)
-	if err != nil && ctx.Err() == nil && (within.Err() != nil || IsRetryable(err)) {
-		// Not ErrTxAborted: that would be said of the caller's transaction.
+	if err != nil && ctx.Err() == nil && (within.Err() != nil || IsRetryable(err) || errors.Is(err, ErrCommitUnknown)) {
+		// Neither ErrTxAborted nor ErrCommitUnknown: those would be said of the
+		// transaction that is to have the lock.
 		return &BusyError{Key: key, Err: fmt.Errorf("its row could not be made within %v, for want of a free connection or because of another transaction (%w): %s", ensurePatience, errNoWait, err.Error())}
 	}
 	return err
@@ -123,8 +124,8 @@ func (l *Locker) read(ctx context.Context, op, key string, isolation sql.Isolati
 		return l.beginError(op, key, err)
 	}
 	defer func() {
-		if rollbackErr := tx.Rollback(); err == nil && !errors.Is(rollbackErr, sql.ErrTxDone) {
-			err = rollbackErr
+		if rollbackErr := tx.Rollback(); err == nil && rollbackErr != nil && !errors.Is(rollbackErr, sql.ErrTxDone) {
+			err = statementError(op, key, rollbackErr)
 		}
 	}()
 	if err := work(l.queries.Load().WithTx(tx)); err != nil {

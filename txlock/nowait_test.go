@@ -383,3 +383,31 @@ func TestNoWaitFailsBesideTheTransaction(t *testing.T) {
 		}
 	}
 }
+
+// A COMMIT of that transaction whose answer is lost is not that of the one that is to
+// have the lock: nothing is unknown there.
+func TestNoWaitKnowsTheOutcomeBesideTheTransaction(t *testing.T) {
+	m := newMocked(t)
+	expect := func() {
+		m.mock.ExpectBegin()
+		m.mock.ExpectQuery("-- name: InspectLock :").WillReturnRows(sqlmock.NewRows([]string{"lock_key"}))
+		m.mock.ExpectRollback()
+		m.mock.ExpectBegin()
+		m.mock.ExpectExec("-- name: EnsureLock :").WillReturnResult(sqlmock.NewResult(0, 1))
+		m.mock.ExpectCommit().WillReturnError(mysql.ErrInvalidConn)
+	}
+	refused := func(name string, err error) {
+		t.Helper()
+		if !errors.Is(err, txlock.ErrBusy) || errors.Is(err, txlock.ErrCommitUnknown) || !strings.Contains(err.Error(), `"k"`) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	tx := m.begin()
+	expect()
+	refused("LockTx", m.LockTx(t.Context(), tx, "k", txlock.NoWait()))
+	expect()
+	_, err := m.TryAcquire(t.Context(), "k", txlock.NoWait())
+	refused("TryAcquire", err)
+	expect()
+	refused("Do", m.Do(t.Context(), "k", func(context.Context, *sql.Tx) error { t.Error("called"); return nil }, txlock.NoWait()))
+}

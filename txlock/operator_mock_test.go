@@ -196,3 +196,23 @@ func TestWhatOperatorsTellObservers(t *testing.T) {
 		t.Errorf("a purge whose progress panics: %+v", r)
 	}
 }
+
+// What reads has read, but a connection that does not roll back is told of like one
+// that fails in a statement.
+func TestReadingExplainsItsRollback(t *testing.T) {
+	for name, failure := range map[string]error{"connection lost": mysql.ErrInvalidConn, "unknown": errors.New("nobody knows")} {
+		t.Run(name, func(t *testing.T) {
+			m := newMocked(t)
+			m.mock.ExpectBegin()
+			m.mock.ExpectQuery("-- name: InspectLock :").WillReturnRows(sqlmock.NewRows([]string{"lock_key"}))
+			m.mock.ExpectRollback().WillReturnError(failure)
+			_, err := m.Inspect(t.Context(), "k")
+			if !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), `txlock: inspect "k"`) {
+				t.Errorf("got %v", err)
+			}
+			if aborted := failure == mysql.ErrInvalidConn; errors.Is(err, txlock.ErrTxAborted) != aborted {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

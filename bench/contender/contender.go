@@ -30,7 +30,11 @@ type Contender struct {
 	Promises Promises
 	// OwnKeys says that it is only for keys that one worker each uses.
 	OwnKeys bool
-	Open    func(ctx context.Context, e Env) (Lock, error)
+	// Ours says that it is this library.
+	Ours bool
+	// Unlocked says that it locks nothing.
+	Unlocked bool
+	Open     func(ctx context.Context, e Env) (Lock, error)
 }
 
 // Promises are what a way holds when things go wrong.

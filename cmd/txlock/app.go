@@ -69,7 +69,7 @@ type interrupts struct {
 func (i *interrupts) listen(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	i.signals, i.handOver = make(chan os.Signal, 1), make(chan struct{})
-	notify(i.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	notify(i.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	i.listening.Go(func() {
 		select {
 		case sig := <-i.signals:

@@ -91,7 +91,7 @@ func ends(ts *testscript.TestScript, _ bool, args []string) {
 // signal NAME SIGNAL sends a signal to a command, and to nothing that it has
 // started.
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "QUIT": syscall.SIGQUIT, "HUP": syscall.SIGHUP, "TSTP": syscall.SIGTSTP}
 	if len(args) != 2 || signals[args[1]] == 0 {
 		ts.Fatalf("usage: signal NAME SIGNAL")
 	}

@@ -27,7 +27,7 @@ func (a *app) completeKeys(cmd *cobra.Command, args []string, toComplete string)
 	err := a.withLocker(ctx, func(_ *sql.DB, locker *txlock.Locker) error {
 		infos, err := locker.List(ctx, txlock.ListOptions{Prefix: toComplete, Limit: completionLimit})
 		for _, info := range infos {
-			if key := quote(info.Key); !strings.HasPrefix(key, `"`) {
+			if key := quote(info.Key); !strings.HasPrefix(key, `"`) && !strings.HasPrefix(key, "-") { // which would be a flag
 				keys = append(keys, key)
 			}
 		}

@@ -65,7 +65,7 @@ func (a *app) config() (*mysql.Config, error) {
 	if c.DBName == "" {
 		return nil, usageErrorf("no database is named: set $%s to user:password@tcp(host:3306)/NAME, or give --database NAME, in addition to the DSN or the option files", dsnVariable)
 	}
-	if c.Timeout == 0 {
+	if c.Timeout <= 0 {
 		c.Timeout = dialTimeout
 	}
 	c.Logger = &mysql.NopLogger{} // what it says is in the errors, too
@@ -120,14 +120,25 @@ func (a *app) open(ctx context.Context) (*sql.DB, *mysql.Config, error) {
 		return nil, nil, usageErrorf("the connection is not set up right: %w", err)
 	}
 	db := sql.OpenDB(connector)
-	if err := db.PingContext(ctx); err != nil {
-		return nil, nil, errors.Join(connectError(c, err), db.Close())
+	if err := ping(ctx, db, c.Timeout); err != nil {
+		return nil, nil, errors.Join(connectError(ctx, c, err), db.Close())
 	}
 	return db, c, nil
 }
 
+// ping also gives a server up that takes the connection, and then says nothing.
+func ping(ctx context.Context, db *sql.DB, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return db.PingContext(ctx)
+}
+
 // connectError names the server, and no password.
-func connectError(c *mysql.Config, err error) error {
+func connectError(ctx context.Context, c *mysql.Config, err error) error {
+	var ended *signalError
+	if errors.As(context.Cause(ctx), &ended) {
+		return ended
+	}
 	hint := "is it running, and the address right?"
 	var refused *mysql.MySQLError
 	if errors.As(err, &refused) {

@@ -51,7 +51,7 @@ A key that is held is left alone: exit status 75. If its lease has expired, it i
 lost to its holder: then it asks first, and needs --yes where there is no terminal
 to ask on. A key that was never locked is not there: exit status 1.`,
 		Example: `  txlock retire tenant:7/import
-  txlock ls --expired --quiet | while read -r key; do txlock retire --yes --quoted "$key"; done`,
+  txlock ls --expired --quiet | while read -r key; do txlock retire --yes --quoted -- "$key"; done`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeKeys,
 		RunE: verb(func(ctx context.Context, args []string) error {

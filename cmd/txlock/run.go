@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,7 +55,7 @@ the command and what it has started (its process group) get SIGTERM, and SIGKILL
 the grace period. A lease that cannot be renewed is given up so early that the grace
 period is over before anyone else can have it. Where txlock itself is killed, so is the
 command (on Linux); what that has started itself may go on. SIGHUP, SIGINT, SIGQUIT,
-SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH and SIGTSTP are passed on to the process group. A
+SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP and SIGCONT are passed on to the group. A
 job that is stopped (Ctrl-Z) is not renewed, and is ended if it goes on too late.
 
 No timing protects what a command has already sent. The command can fence what it
@@ -115,6 +117,7 @@ which must have changed a row (SET @held = ROW_COUNT()).
 	flags.DurationVar(&f.grace, "grace", 0, "time from SIGTERM to SIGKILL when the lease is lost, at most a third of the TTL (default 5s, or a sixth of the TTL if that is less)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on standard error what happens to the lease")
 	a.addMultiWriterFlag(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("key", a.completeKeys) // fails for flags that are not there
 	return cmd
 }
 
@@ -160,6 +163,10 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	case err != nil:
 		return &exitError{exitNotFound, fmt.Errorf("cannot run %s: %w", args[0], err)}
 	}
+	// With a handler a pipe that nobody reads any more is an error of the write, and
+	// not the end of this program, which has a lease to release. The command has no
+	// part in that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return a.withLocker(ctx, func(_ *sql.DB, locker *txlock.Locker) error {
 		lease, err := a.acquire(ctx, locker, f)
 		if err != nil {

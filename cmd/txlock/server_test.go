@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,6 +126,94 @@ func TestDeadServer(t *testing.T) {
 		must(t, err)
 		if string(log) != "started\ntold\n" {
 			t.Errorf("what happened:\n%s", log)
+		}
+	})
+}
+
+// A lease that cannot be released protected the command all the same.
+func TestServerDeadAtTheEnd(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		server, dsn := fresh(t, s)
+		dir := t.TempDir()
+		p := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "1h", "--", "sh", "-c", "echo started >log; while [ ! -e end ]; do sleep 0.01; done; exit 4")
+		awaitFile(t, filepath.Join(dir, "log"), "started")
+		must(t, server.Kill())
+		must(t, os.WriteFile(filepath.Join(dir, "end"), nil, 0o600))
+		p.ends(4)
+		must(t, server.Restart(t.Context()))
+		if !strings.Contains(p.said.String(), "txlock: warning: the lease could not be released: it runs out after 1h0m0s at most: ") {
+			t.Errorf("it says: %s", p.said)
+		}
+	})
+}
+
+// A server that takes connections, and then says nothing.
+func TestNoAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		dsn  string
+		end  syscall.Signal
+		want int
+	}{
+		"verbs":      {[]string{"ls"}, "?timeout=50ms", 0, exitDatabase},
+		"no wait":    {[]string{"run", "--key", "k", "--no-wait", "--", "true"}, "?timeout=50ms", 0, exitDatabase},
+		"wait":       {[]string{"run", "--key", "k", "--wait", "1h", "--", "true"}, "?timeout=50ms", 0, exitDatabase},
+		"terminated": {[]string{"run", "--key", "k", "--", "true"}, "?timeout=1h", syscall.SIGTERM, exitSignal + int(syscall.SIGTERM)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			must(t, err)
+			defer func() { must(t, listener.Close()) }()
+			p := startProgram(t, fmt.Sprintf("root@tcp(%s)/db%s", listener.Addr(), test.dsn), t.TempDir(), test.args...)
+			conn, err := listener.Accept()
+			must(t, err)
+			defer func() { must(t, conn.Close()) }()
+			if test.end != 0 {
+				must(t, p.Process.Signal(test.end))
+			}
+			p.ends(test.want)
+		})
+	}
+}
+
+// A signal that comes after the lease and before the command: the command never
+// runs, and the lease is released.
+func TestSignalBeforeTheCommand(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("pipes are of another size")
+	}
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		database := s.EmptyDatabase(t)
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = database })
+		must(t, ignore(migrations.Up(t.Context(), db)))
+		status := func() (status int) {
+			err := db.QueryRowContext(t.Context(), "SELECT COALESCE(MAX(status), -1) FROM helix_locks").Scan(&status)
+			must(t, err)
+			return status
+		}
+		r, w, err := os.Pipe()
+		must(t, err)
+		defer func() { must(t, r.Close()) }()
+		full := make([]byte, 1<<16)
+		must(t, w.SetWriteDeadline(time.Now().Add(patience)))
+		must(t, ignore(w.Write(full)))
+		dir := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), "txlock", "run", "-v", "--key", "k", "--", "sh", "-c", "echo >>log; exec sleep 1000")
+		cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), "TXLOCK_DSN="+s.DSN(database), "GORACE=atexit_sleep_ms=0"), w
+		p := &program{t, cmd, &bytes.Buffer{}}
+		must(t, p.Start())
+		must(t, w.Close())
+		for status() != 1 { // and then it waits to say so
+			if err := t.Context().Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(t, p.Process.Signal(syscall.SIGTERM))
+		awaitFile(t, fmt.Sprintf("/proc/%d/status", p.Process.Pid), "ShdPnd:\t0000000000000000")
+		must(t, ignore(io.ReadFull(r, full)))
+		p.ends(exitSignal + int(syscall.SIGTERM))
+		if got := status(); got != 0 {
+			t.Errorf("the status of the key is %d", got)
 		}
 	})
 }

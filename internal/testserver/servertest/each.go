@@ -15,6 +15,17 @@ func Each(t *testing.T, fn func(t *testing.T, s *Instance)) {
 	}
 }
 
+// All is an instance of every engine, for fuzz targets: their servers must run before
+// the first input comes, which has ten seconds.
+func All(tb testing.TB) []*Instance {
+	tb.Helper()
+	var all []*Instance
+	for _, e := range begin(tb) {
+		all = append(all, use(tb, e))
+	}
+	return all
+}
+
 // EachB runs fn as a sub-benchmark for every engine.
 func EachB(b *testing.B, fn func(b *testing.B, s *Instance)) {
 	b.Helper()

@@ -364,6 +364,14 @@ func TestFind(t *testing.T) {
 	if _, err := child.Find(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("nothing: %v", err)
 	}
+	t.Chdir(dir)
+	t.Setenv("PATH", "."+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if err := os.Chmod(plain, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if path, err := child.Find("plain"); err != nil {
+		t.Errorf("where PATH says to look here: %q, %v", path, err)
+	}
 	if path, err := child.Find("sh"); err != nil || !filepath.IsAbs(path) {
 		t.Errorf("sh: %q, %v", path, err)
 	}

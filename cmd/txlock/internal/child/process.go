@@ -5,6 +5,7 @@ package child
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -50,27 +51,38 @@ func start(c Command) (*process, error) {
 const unknownCode = 125
 
 func (p *process) wait() {
-	defer close(p.exited)
-	for {
+	whom := p.pid
+	if os.Getpid() == 1 { // of a container: then every orphan in it is left to us
+		whom = -1
+	}
+	for ended := false; ; {
 		var status syscall.WaitStatus
-		_, err := syscall.Wait4(p.pid, &status, syscall.WUNTRACED, nil)
+		pid, err := syscall.Wait4(whom, &status, syscall.WUNTRACED, nil)
 		switch {
 		case errors.Is(err, syscall.EINTR):
-		case err != nil:
+			continue
+		case err != nil && !ended:
 			p.code = unknownCode
+		case err != nil:
 			return
+		case pid != p.pid:
+			continue
 		case status.Stopped():
 			select {
 			case p.stopped <- status.StopSignal():
 			default: // one is enough
 			}
+			continue
 		case status.Signaled():
 			p.code = 128 + int(status.Signal())
-			return
 		default:
 			p.code = status.ExitStatus()
+		}
+		close(p.exited)
+		if err != nil || whom == p.pid {
 			return
 		}
+		ended = true
 	}
 }
 

@@ -15,7 +15,7 @@ var ErrNotRenewed = errors.New("the lease could not be renewed in time")
 
 // Forwarded are the signals that a command is to be passed on.
 func Forwarded() []os.Signal {
-	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP}
+	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT}
 }
 
 // Run runs c until it has ended, and passes signals on to its process group. Once
@@ -117,9 +117,13 @@ func (s *supervisor) stop(sig syscall.Signal) {
 	if !s.terminal.ours() || !reads && sig != syscall.SIGTSTP {
 		return // whoever has stopped it lets it go on
 	}
-	suspend := s.suspend // SIGCONT would take back a SIGTSTP that came while it was stopped
+	suspend := s.suspend && !orphaned() // SIGCONT would take back a SIGTSTP that came while it was stopped
 	s.suspend = false
 	if reads && !suspend && s.terminal.give(s.pid) {
+		s.signal(syscall.SIGCONT)
+		return
+	}
+	if !reads && orphaned() {
 		s.signal(syscall.SIGCONT)
 		return
 	}

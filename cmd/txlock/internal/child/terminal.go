@@ -57,6 +57,14 @@ func (t *terminal) close() {
 	}
 }
 
+// orphaned is true where nobody would let us go on if we stopped: in the group of
+// the leader of the session, as with ssh -t or docker run -t, which a terminal does
+// not stop either.
+func orphaned() bool {
+	session, err := unix.Getsid(0)
+	return err == nil && session == unix.Getpgrp()
+}
+
 // foreground is the group that has the terminal, or -1.
 func (t *terminal) foreground() (pgid int) {
 	pgid = -1

@@ -5,13 +5,13 @@ package child_test
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,16 +24,25 @@ import (
 // deadline is over once there is a file of that name.
 const helperVariable = "TXLOCK_CHILD_TEST"
 
+// fileLease says whether the command was still stopped when it was first asked for
+// a deadline that is over.
 type fileLease struct {
 	*lease
-	over string
+	over  string // has the process id of the command
+	asked bool
 }
 
-func (l fileLease) Deadline() time.Time {
-	if _, err := os.Stat(l.over); err == nil {
-		return time.Now().Add(-time.Second)
+func (l *fileLease) Deadline() time.Time {
+	pid, err := os.ReadFile(l.over)
+	if err != nil {
+		return l.lease.Deadline()
 	}
-	return l.lease.Deadline()
+	if !l.asked {
+		l.asked = true
+		stat, _ := os.ReadFile(filepath.Join("/proc", string(pid), "stat")) // empty where there is none
+		fmt.Printf("stopped %t\n", strings.Contains(string(stat), ") T "))
+	}
+	return time.Now().Add(-time.Second)
 }
 
 func helper() int {
@@ -46,7 +55,7 @@ func helper() int {
 	exit, err := child.Run(child.Command{
 		Path: path, Args: os.Args[1:], Env: os.Environ(), Grace: time.Second,
 		Files: [3]*os.File{os.Stdin, os.Stdout, os.Stderr},
-	}, fileLease{newLease(long), os.Getenv(helperVariable)}, signals)
+	}, &fileLease{lease: newLease(long), over: os.Getenv(helperVariable)}, signals)
 	if err != nil {
 		panic(err)
 	}
@@ -66,12 +75,25 @@ type session struct {
 
 func startSession(t *testing.T, script string) *session {
 	t.Helper()
+	return startSessionOf(t, script)
+}
+
+// startJob is the same as a job of a shell, which says when it is stopped, and lets
+// it go on after a line is typed.
+func startJob(t *testing.T, script string) *session {
+	t.Helper()
+	return startSessionOf(t, script, "sh", "-m", "-c", `"$@"; echo "it is stopped"; read line; fg`, "sh")
+}
+
+func startSessionOf(t *testing.T, script string, before ...string) *session {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	over := filepath.Join(t.TempDir(), "over")
-	cmd := exec.Command(self, "sh", "-c", script)
+	args := append(before, self, "sh", "-c", script)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), helperVariable+"="+over)
 	tty, err := pty.Start(cmd)
 	if err != nil {
@@ -94,14 +116,21 @@ func (s *session) endsAfter(d time.Duration) (stop func() bool) {
 // sees waits for a line that ends so.
 func (s *session) sees(end string) {
 	s.Helper()
+	s.finds(regexp.QuoteMeta(end) + "$")
+}
+
+// finds waits for a line that matches, and returns it and its groups.
+func (s *session) finds(pattern string) []string {
+	s.Helper()
 	defer s.endsAfter(patience)()
+	expr := regexp.MustCompile(pattern)
 	for {
 		line, err := s.lines.ReadString('\n')
-		if strings.HasSuffix(strings.TrimRight(line, "\r\n"), end) {
-			return
+		if groups := expr.FindStringSubmatch(strings.TrimRight(line, "\r\n")); groups != nil {
+			return groups
 		}
 		if err != nil {
-			s.Fatalf("%q and then %v, want %q", line, err, end)
+			s.Fatalf("%q and then %v, want %s", line, err, pattern)
 		}
 	}
 }
@@ -109,24 +138,6 @@ func (s *session) sees(end string) {
 func (s *session) types(keys string) {
 	s.Helper()
 	if _, err := s.tty.WriteString(keys); err != nil {
-		s.Fatal(err)
-	}
-}
-
-// awaitStop waits until the helper itself is stopped.
-func (s *session) awaitStop() {
-	s.Helper()
-	defer s.endsAfter(patience)()
-	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
-		rest, _ := io.ReadAll(s.lines)
-		s.Fatalf("the helper was not stopped: %v, %v: %s", status, err, rest)
-	}
-}
-
-func (s *session) goOn() {
-	s.Helper()
-	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGCONT); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -139,6 +150,16 @@ func TestCommandReadsFromTheTerminal(t *testing.T) {
 	s.types("two\n")
 	s.sees("got two")
 	s.sees("exit 0 lost <nil>")
+}
+
+// Who runs us has the terminal back when the command has ended that had it.
+func TestTerminalIsGivenBack(t *testing.T) {
+	s := startSessionOf(t, `read line; echo "got $line"`, "sh", "-c", `"$@"; read line; echo "then $line"`, "sh")
+	s.types("one\n")
+	s.sees("got one")
+	s.sees("exit 0 lost <nil>")
+	s.types("two\n")
+	s.sees("then two")
 }
 
 func TestInterruptFromTheTerminal(t *testing.T) {
@@ -160,14 +181,33 @@ func TestInterruptFromTheTerminal(t *testing.T) {
 func TestStopFromTheTerminal(t *testing.T) {
 	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
 		t.Run(name, func(t *testing.T) {
-			s := startSession(t, first+`trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; wait`)
+			s := startJob(t, first+`trap 'echo goes on' CONT; trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; while :; do wait; done`)
 			if first != "" {
 				s.types("\n")
 			}
 			s.sees("ready")
 			s.types("\x1a")
-			s.awaitStop()
-			s.goOn()
+			s.sees("it is stopped")
+			s.types("\n")
+			s.sees("goes on")
+			s.types("\x03")
+			s.sees("caught")
+			s.sees("exit 7 lost <nil>")
+		})
+	}
+}
+
+// Where nobody would let us go on nothing is stopped.
+func TestNoStopInTheLeadersGroup(t *testing.T) {
+	for name, first := range map[string]string{"in the background": "", "in the foreground": "read line; "} {
+		t.Run(name, func(t *testing.T) {
+			s := startSession(t, first+`trap 'echo goes on' CONT; trap 'kill $!; echo caught; exit 7' INT; sleep 1000 & echo ready; while :; do wait; done`)
+			if first != "" {
+				s.types("\n")
+			}
+			s.sees("ready")
+			s.types("\x1a")
+			s.sees("goes on")
 			s.types("\x03")
 			s.sees("caught")
 			s.sees("exit 7 lost <nil>")
@@ -177,15 +217,21 @@ func TestStopFromTheTerminal(t *testing.T) {
 
 // A job that was stopped for too long is not let go on.
 func TestStopBeyondTheDeadline(t *testing.T) {
-	s := startSession(t, `read line; trap 'echo told; exit 4' TERM; sleep 1000 & echo ready; wait`)
+	s := startJob(t, `read line; trap 'echo told; exit 4' TERM; sleep 1000 & echo "ready $$"; wait`)
 	s.types("\n")
-	s.sees("ready")
+	pid := s.finds(`ready (\d+)$`)[1]
 	s.types("\x1a")
-	s.awaitStop()
-	if err := os.WriteFile(s.over, nil, 0o600); err != nil {
+	s.sees("it is stopped")
+	if err := os.WriteFile(s.over+".new", []byte(pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.goOn()
+	if err := os.Rename(s.over+".new", s.over); err != nil {
+		t.Fatal(err)
+	}
+	s.types("\n")
+	if runtime.GOOS == "linux" {
+		s.sees("stopped true")
+	}
 	s.sees("told")
 	s.sees("exit 4 lost " + child.ErrNotRenewed.Error())
 }

@@ -1,0 +1,233 @@
+// The bench measures what a protected transaction costs with gox-helix and with
+// other locks, side by side. See README.md.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/gox-helix/gox-helix/bench/contender"
+	"github.com/gox-helix/gox-helix/bench/ground"
+	"github.com/gox-helix/gox-helix/bench/measure"
+	"github.com/gox-helix/gox-helix/bench/peer"
+	"github.com/gox-helix/gox-helix/internal/testserver"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := dispatch(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 && (args[0] == workerSubcommand || args[0] == peer.EtcdSubcommand) {
+		signal.Ignore(os.Interrupt) // who runs us ends us, by the end of our input
+		if args[0] == peer.EtcdSubcommand {
+			return peer.RunEtcd(context.Background(), os.Stdin, os.Stdout)
+		}
+		return runWorker(context.Background(), os.Stdin, os.Stdout)
+	}
+	b, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return b.run(ctx)
+}
+
+// bench is one run.
+type bench struct {
+	engines    []string
+	rounds     int
+	slice      time.Duration
+	workers    []int
+	keys       []Keys
+	rows       []int
+	fast       bool
+	out        string
+	contenders []contender.Contender
+	wire       measure.Wire
+	env        contender.Env
+	faults     bool
+	waiting    []int
+}
+
+func parse(args []string) (*bench, error) {
+	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, faults: true, contenders: contender.All()}
+	var engines, only string
+	var short bool
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&engines, "engines", "mysql,mariadb", "on these")
+	f.StringVar(&only, "only", "", "these contenders, by parts of their names, and the reference (default: all)")
+	f.IntVar(&b.rounds, "rounds", 9, "turns of each contender in each setting")
+	f.DurationVar(&b.slice, "slice", 250*time.Millisecond, "a turn's length")
+	f.BoolVar(&b.fast, "fast", false, "servers that do not wait for the disk (default: as they come, durable)")
+	f.BoolVar(&short, "short", false, "see that all of it works: two rounds, few settings")
+	f.StringVar(&b.out, "out", "", "write RESULTS.md and the chart into this directory (default: print the tables)")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("what is %s? (-h shows how)", strings.Join(f.Args(), " "))
+	}
+	b.engines = strings.Split(engines, ",")
+	if short {
+		b.rounds, b.slice, b.workers, b.rows, b.waiting, b.faults = 2, 100*time.Millisecond, []int{8}, []int{1000}, []int{1}, false
+	}
+	if only != "" {
+		var some []contender.Contender
+		for _, c := range b.contenders {
+			named := c.Name == contender.Reference
+			for _, part := range strings.Split(only, ",") {
+				named = named || strings.Contains(c.Name, part)
+			}
+			if named {
+				some = append(some, c)
+			}
+		}
+		b.contenders = some
+	}
+	return b, nil
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	r := &results{began: time.Now(), bench: b}
+	redis, err := peer.StartRedis(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, redis.Stop()) }()
+	durable, err := peer.StartRedis(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, durable.Stop()) }()
+	etcd, err := peer.StartEtcd(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Stop()) }()
+	b.env = contender.Env{TTL: 10 * time.Second, Redis: redis.Addr(), DurableRedis: durable.Addr(), Etcd: etcd.Addr(), Dial: b.wire.Dial}
+	for _, name := range b.engines {
+		if err := b.onEngine(ctx, name, r); err != nil {
+			return err
+		}
+	}
+	return r.write(b.out)
+}
+
+func (b *bench) onEngine(ctx context.Context, name string, r *results) (err error) {
+	o := testserver.Options{Install: true, Logf: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }, ServerArgs: []string{"--max-connections=1000"}}
+	if b.fast {
+		o.ServerArgs = append(o.ServerArgs, testserver.FastArgs()...)
+	}
+	server, err := testserver.Start(ctx, testserver.Engine(name), o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	r.versions = append(r.versions, name+" "+server.Version)
+	for _, rows := range b.rows {
+		if err := b.onGround(ctx, name, server, rows, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) onGround(ctx context.Context, engine string, server *testserver.Server, rows int, r *results) (err error) {
+	config := server.Config()
+	status, err := open(config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, status.Close()) }()
+	database := fmt.Sprintf("bench_%d", rows)
+	if _, err := status.ExecContext(ctx, "CREATE DATABASE "+database); err != nil {
+		return err
+	}
+	config.DBName = database
+	direct, err := open(config)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(ground.Lay(ctx, direct, rows), direct.Close()); err != nil {
+		return err
+	}
+	e := b.env
+	e.MySQL = config
+	if rows == b.rows[0] {
+		if err := b.beside(ctx, engine, e, r); err != nil {
+			return err
+		}
+	}
+	for _, workers := range b.workers {
+		for _, keys := range b.keys {
+			if workers == 1 && keys != ownKeys {
+				continue // the same
+			}
+			s := setting{Engine: engine, Rows: rows, Workers: workers, Keys: keys}
+			fmt.Fprintln(os.Stderr, s)
+			row, err := b.measureRow(ctx, s, e, status)
+			if err != nil {
+				return err
+			}
+			r.rows = append(r.rows, row)
+		}
+	}
+	return nil
+}
+
+// beside measures what is no rate: hand-overs, and holders that are paused.
+func (b *bench) beside(ctx context.Context, engine string, e contender.Env, r *results) (err error) {
+	db, err := open(e.MySQL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := db.ExecContext(ctx, "INSERT IGNORE INTO mutexes VALUES ('handover')"); err != nil {
+		return err
+	}
+	for _, c := range b.contenders {
+		for _, waiting := range b.waiting {
+			if c.Unlocked || c.OwnKeys {
+				continue
+			}
+			fmt.Fprintf(os.Stderr, "%s, hand-over, %s, %d waiting\n", engine, c.Name, waiting)
+			h, err := b.handOver(ctx, c, e, waiting)
+			if err != nil {
+				return err
+			}
+			r.handovers = append(r.handovers, engineHandover{engine, h})
+		}
+		if b.faults {
+			fmt.Fprintf(os.Stderr, "%s, paused holders, %s\n", engine, c.Name)
+			p, err := b.pause(ctx, c, e, db)
+			if err != nil {
+				return err
+			}
+			r.paused = append(r.paused, enginePaused{engine, p})
+		}
+	}
+	return nil
+}
+
+func open(config *mysql.Config) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}

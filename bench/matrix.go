@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/gox-helix/gox-helix/bench/contender"
+	"github.com/gox-helix/gox-helix/bench/ground"
+	"github.com/gox-helix/gox-helix/bench/measure"
+)
+
+// Keys is how workers choose their keys.
+type Keys string
+
+const (
+	ownKeys Keys = "a key each"
+	hotKey  Keys = "100 keys, one hot"
+	oneKey  Keys = "one key"
+)
+
+// setting is one row of the matrix.
+type setting struct {
+	Engine  string
+	Rows    int
+	Workers int
+	Keys    Keys
+}
+
+func (s setting) String() string {
+	return fmt.Sprintf("%s, %d workers, %s, %d rows", s.Engine, s.Workers, s.Keys, s.Rows)
+}
+
+// key is that of a worker's next operation.
+func (s setting) key(worker int) int {
+	switch s.Keys {
+	case ownKeys:
+		return worker
+	case hotKey:
+		if rand.IntN(2) == 0 {
+			return 0
+		}
+		return 1 + rand.IntN(99)
+	}
+	return 0
+}
+
+// cell is what one contender did in one setting, over all rounds.
+type cell struct {
+	Contender string
+	// Ratio is its rate by that of the reference in the same round.
+	Ratio measure.Spread
+	Rate  measure.Spread // operations per second
+	P50   time.Duration
+	P99   time.Duration
+	// Per operation.
+	Statements, Commits, Trips, Sent, Received, Redo, Allocs float64
+	Operations                                               int64
+}
+
+// row is one setting, measured.
+type row struct {
+	setting
+	Cells []cell
+}
+
+// measureRow lets all contenders take turns, rounds times.
+func (b *bench) measureRow(ctx context.Context, s setting, e contender.Env, status *sql.DB) (r row, err error) {
+	type entrant struct {
+		contender.Contender
+		lock    contender.Lock
+		samples []*measure.Sample
+	}
+	var entrants []*entrant
+	defer func() {
+		for _, c := range entrants {
+			err = errors.Join(err, c.lock.Close())
+		}
+	}()
+	for _, c := range b.contenders {
+		if c.OwnKeys && s.Keys != ownKeys {
+			continue
+		}
+		lock, err := c.Open(ctx, e)
+		if err != nil {
+			return r, fmt.Errorf("opening %s: %w", c.Name, err)
+		}
+		entrants = append(entrants, &entrant{Contender: c, lock: lock})
+	}
+	turn := func(c *entrant, lasts time.Duration) (*measure.Sample, error) {
+		sample, err := measure.Slice(ctx, &b.wire, status, s.Workers, lasts, func(ctx context.Context, worker int) error {
+			n := s.key(worker)
+			return c.lock.Do(ctx, worker, ground.Key(n), ground.Transfer(n, s.Rows))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", s, c.Name, err)
+		}
+		return sample, nil
+	}
+	for _, c := range entrants { // connections, caches
+		if _, err := turn(c, b.slice/2); err != nil {
+			return r, err
+		}
+	}
+	for round := range b.rounds {
+		for i := range entrants {
+			c := entrants[(i+round)%len(entrants)]
+			sample, err := turn(c, b.slice)
+			if err != nil {
+				return r, err
+			}
+			c.samples = append(c.samples, sample)
+		}
+	}
+	r.setting = s
+	reference := entrants[slices.IndexFunc(entrants, func(c *entrant) bool { return c.Name == contender.Reference })]
+	for _, c := range entrants {
+		r.Cells = append(r.Cells, summed(c.Name, c.samples, reference.samples))
+	}
+	return r, nil
+}
+
+func summed(name string, samples, reference []*measure.Sample) cell {
+	c := cell{Contender: name}
+	var ratios, rates []float64
+	var latencies []time.Duration
+	var all measure.Sample
+	for i, s := range samples {
+		ratios, rates = append(ratios, s.Rate()/reference[i].Rate()), append(rates, s.Rate())
+		latencies = append(latencies, s.Latencies...)
+		all.Operations += s.Operations
+		all.Status.Statements += s.Status.Statements
+		all.Status.Commits += s.Status.Commits
+		all.Status.Redo += s.Status.Redo
+		all.Traffic.Trips += s.Traffic.Trips
+		all.Traffic.Sent += s.Traffic.Sent
+		all.Traffic.Received += s.Traffic.Received
+		all.Allocs += s.Allocs
+	}
+	slices.Sort(latencies)
+	c.Ratio, c.Rate = measure.SpreadOf(ratios), measure.SpreadOf(rates)
+	c.P50, c.P99 = measure.Quantile(latencies, 0.5), measure.Quantile(latencies, 0.99)
+	per := func(n int64) float64 { return float64(n) / float64(max(all.Operations, 1)) }
+	c.Operations = all.Operations
+	c.Statements, c.Commits, c.Redo = per(all.Status.Statements), per(all.Status.Commits), per(all.Status.Redo)
+	c.Trips, c.Sent, c.Received = per(all.Traffic.Trips), per(all.Traffic.Sent), per(all.Traffic.Received)
+	c.Allocs = per(all.Allocs)
+	return c
+}

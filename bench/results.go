@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gox-helix/gox-helix/bench/contender"
+	"github.com/gox-helix/gox-helix/bench/measure"
+)
+
+// results is what was measured.
+type results struct {
+	bench     *bench
+	began     time.Time
+	versions  []string
+	rows      []row
+	handovers []engineHandover
+	paused    []enginePaused
+}
+
+type engineHandover struct {
+	engine string
+	handover
+}
+
+type enginePaused struct {
+	engine string
+	paused
+}
+
+// write writes the tables and the chart into a directory, or prints the tables.
+func (r *results) write(dir string) error {
+	text := r.markdown()
+	if dir == "" {
+		_, err := os.Stdout.Write(text)
+		return err
+	}
+	for name, content := range map[string][]byte{"RESULTS.md": text, "chart.svg": r.chart()} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return fmt.Errorf("writing the results: %w", err)
+		}
+		fmt.Println(path)
+	}
+	return nil
+}
+
+// page is text that grows.
+type page struct{ bytes.Buffer }
+
+func (p *page) say(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+func (r *results) markdown() []byte {
+	var p page
+	p.say("# What a protected transaction costs")
+	p.say("")
+	durability := "as they come: COMMIT waits for the disk"
+	if r.bench.fast {
+		durability = "that do not wait for the disk"
+	}
+	p.say("Made by `make bench` on %s, on %d cores with %s, in %s; servers %s: %s. What is measured, and how to read this: [README.md](README.md).",
+		r.began.UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), time.Since(r.began).Round(time.Second), durability, strings.Join(r.versions, ", "))
+	p.say("")
+	r.promises(&p)
+	r.handOverTable(&p)
+	for _, row := range r.rows {
+		r.table(&p, row)
+	}
+	return p.Bytes()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "**no**"
+}
+
+func (r *results) promises(p *page) {
+	p.say("## What each one promises")
+	p.say("")
+	p.say("Increments lost: three processes count under the lock, by reading and writing, and each is paused once for twice the TTL, wherever it is.")
+	p.say("")
+	engines := r.engines()
+	p.say("| | how | survives a crash of the holder | fences a paused holder | commits with the business rows | needs another server | increments lost, of those acknowledged: %s |", strings.Join(engines, " / "))
+	p.say("|---|---|---|---|---|---|---|")
+	for _, c := range r.bench.contenders {
+		other := "no"
+		if c.Promises.OtherServer != "" {
+			other = c.Promises.OtherServer
+		}
+		var lost []string
+		for _, engine := range engines {
+			for _, x := range r.paused {
+				if x.engine == engine && x.Contender == c.Name {
+					text := fmt.Sprintf("%d of %d", x.Lost, x.Acknowledged)
+					if x.Lost > 0 {
+						text = "**" + text + "**"
+					}
+					lost = append(lost, text)
+				}
+			}
+		}
+		p.say("| %s | %s | %s | %s | %s | %s | %s |", c.Name, c.About, yes(c.Promises.SurvivesCrash), yes(c.Promises.Fences), yes(c.Promises.Atomic), other, strings.Join(lost, " / "))
+	}
+	p.say("")
+}
+
+func (r *results) engines() []string {
+	var names []string
+	for _, version := range r.versions {
+		names = append(names, strings.Fields(version)[0])
+	}
+	return names
+}
+
+func (r *results) handOverTable(p *page) {
+	if len(r.handovers) == 0 {
+		return
+	}
+	p.say("## Handing over, and waiting")
+	p.say("")
+	p.say("From the end of one holder's business to the beginning of the next one's, with its COMMIT and release, in milliseconds: median (quartiles) of %d hand-overs, each after %s. Then the round trips a second of all who wait, while one holds for %s.", handovers, holdShort, holdLong)
+	p.say("")
+	for _, engine := range r.engines() {
+		head, line := "| "+engine+" |", "|---|"
+		for _, n := range r.bench.waiting {
+			head += fmt.Sprintf(" %d waiting | round trips/s |", n)
+			line += "---|---|"
+		}
+		p.say("%s\n%s", head, line)
+		for _, c := range r.bench.contenders {
+			cells := ""
+			for _, h := range r.handovers {
+				if h.engine == engine && h.Contender == c.Name {
+					cells += fmt.Sprintf(" %s | %.1f |", spread(h.Took, "%.1f"), h.Questions)
+				}
+			}
+			if cells != "" {
+				p.say("| %s |%s", c.Name, cells)
+			}
+		}
+		p.say("")
+	}
+}
+
+func spread(s measure.Spread, format string) string {
+	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Low, s.High)
+}
+
+func (r *results) table(p *page, row row) {
+	p.say("## %s", row.setting)
+	p.say("")
+	p.say("Transactions a second by those of `%s` in the same round: median (quartiles) of %d rounds. Then its own rate, and for each transaction: latency, statements and commits that the server counted, round trips and bytes of all connections, bytes of redo log, allocations of the client.", contender.Reference, r.bench.rounds)
+	p.say("")
+	p.say("| | ratio | per second | p50, ms | p99, ms | statements | commits | round trips | bytes sent | received | redo | allocations |")
+	p.say("|---|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, c := range row.Cells {
+		p.say("| %s | **%.2f** (%.2f–%.2f) | %.0f | %.2f | %.2f | %.1f | %.1f | %.1f | %.0f | %.0f | %.0f | %.0f |", c.Contender, c.Ratio.Median, c.Ratio.Low, c.Ratio.High, c.Rate.Median,
+			milliseconds(c.P50), milliseconds(c.P99), c.Statements, c.Commits, c.Trips, c.Sent, c.Received, c.Redo, c.Allocs)
+	}
+	p.say("")
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// at are the rows of some workers and keys, with the fewest rows in the tables.
+func (r *results) at(engine string, workers int, keys Keys) *row {
+	i := slices.IndexFunc(r.rows, func(row row) bool {
+		return row.Engine == engine && row.Workers == workers && row.Keys == keys && row.Rows == r.bench.rows[0]
+	})
+	if i < 0 {
+		return nil
+	}
+	return &r.rows[i]
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/gox-helix/gox-helix/bench/contender"
+	"github.com/gox-helix/gox-helix/bench/measure"
+)
+
+// workerSubcommand is how the program is called to be a holder that is paused.
+const workerSubcommand = "worker"
+
+// holderConfig says what a holder does. It comes by pipe.
+type holderConfig struct {
+	Contender, DSN            string
+	Redis, DurableRedis, Etcd string
+	TTL                       time.Duration
+}
+
+// tally is what a holder has done when it ends.
+type tally struct{ Acknowledged, Refused int64 }
+
+const pausedKey = "paused"
+
+// runWorker increments a counter by reading and writing it, under the lock, until its
+// input ends. Then it says how often.
+func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
+	input := json.NewDecoder(in)
+	var c holderConfig
+	if err := input.Decode(&c); err != nil {
+		return fmt.Errorf("a holder's configuration: %w", err)
+	}
+	config, err := mysql.ParseDSN(c.DSN)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(contender.All(), func(o contender.Contender) bool { return o.Name == c.Contender })
+	if i < 0 {
+		return fmt.Errorf("no contender is called %q", c.Contender)
+	}
+	var wire measure.Wire
+	lock, err := contender.All()[i].Open(ctx, contender.Env{MySQL: config, Redis: c.Redis, DurableRedis: c.DurableRedis, Etcd: c.Etcd, TTL: c.TTL, Dial: wire.Dial})
+	if err != nil {
+		return err
+	}
+	var stopped atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		stopped.Store(true)
+	}()
+	var t tally
+	for !stopped.Load() {
+		err := lock.Do(ctx, 0, pausedKey, increment)
+		var refused *mysql.MySQLError
+		switch {
+		case err == nil:
+			t.Acknowledged++
+		case errors.As(err, &refused) && refused.Number != 1205:
+			return errors.Join(err, lock.Close())
+		default:
+			t.Refused++ // late, and told so
+		}
+	}
+	return errors.Join(json.NewEncoder(out).Encode(t), lock.Close())
+}
+
+// increment reads the counter, thinks, and writes it.
+func increment(ctx context.Context, tx *sql.Tx) error {
+	var n int64
+	if err := tx.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = 0").Scan(&n); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Millisecond)
+	_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = ? WHERE id = 0", n+1)
+	return err
+}
+
+// paused is what came of holders that were paused.
+type paused struct {
+	Contender             string
+	Acknowledged, Refused int64
+	Lost                  int64 // acknowledged, and not in the counter
+}
+
+const (
+	holders    = 3
+	pausedTTL  = 2 * time.Second // etcd has no shorter one
+	pauseLasts = 2 * pausedTTL
+	pauses     = 3
+)
+
+// pause lets several processes count under a lock, and pauses one after the other for
+// twice the TTL, wherever it is.
+func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.Env, db *sql.DB) (p paused, err error) {
+	p.Contender = c.Name
+	if _, err := db.ExecContext(ctx, "UPDATE accounts SET cents = 0 WHERE id = 0"); err != nil {
+		return p, err
+	}
+	for _, statement := range []string{"INSERT IGNORE INTO mutexes VALUES ('" + pausedKey + "')"} {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return p, err
+		}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return p, err
+	}
+	config := holderConfig{Contender: c.Name, DSN: e.MySQL.FormatDSN(), Redis: e.Redis, DurableRedis: e.DurableRedis, Etcd: e.Etcd, TTL: pausedTTL}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	type holder struct {
+		cmd *exec.Cmd
+		in  io.WriteCloser
+	}
+	var running []holder
+	for range holders {
+		cmd := exec.CommandContext(ctx, program, workerSubcommand)
+		cmd.Stderr = os.Stderr
+		in, inErr := cmd.StdinPipe()
+		out, outErr := cmd.StdoutPipe()
+		if err := errors.Join(inErr, outErr); err != nil {
+			return p, err
+		}
+		if err := cmd.Start(); err != nil {
+			return p, err
+		}
+		all.Go(func() {
+			var t tally
+			decodeErr := json.NewDecoder(out).Decode(&t)
+			waitErr := cmd.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			p.Acknowledged += t.Acknowledged
+			p.Refused += t.Refused
+			if decodeErr != nil || waitErr != nil {
+				err = errors.Join(err, fmt.Errorf("%s: a holder: %w", c.Name, errors.Join(decodeErr, waitErr)))
+			}
+		})
+		if err := json.NewEncoder(in).Encode(config); err != nil {
+			return p, err
+		}
+		running = append(running, holder{cmd, in})
+	}
+	wait(ctx, time.Second)
+	for i := range pauses {
+		process := running[i%holders].cmd.Process
+		_ = process.Signal(syscall.SIGSTOP) // or it has ended, and says why
+		wait(ctx, pauseLasts)
+		_ = process.Signal(syscall.SIGCONT)
+		wait(ctx, time.Second/2)
+	}
+	for _, h := range running {
+		_ = h.in.Close()
+	}
+	all.Wait()
+	if err != nil {
+		return p, err
+	}
+	var n int64
+	if err := db.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = 0").Scan(&n); err != nil {
+		return p, err
+	}
+	p.Lost = p.Acknowledged - n
+	return p, nil
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
