@@ -6,7 +6,7 @@ SQLC := go -C tools tool sqlc
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The modules of this repository that have code of their own.
-MODULES := . cmd/txlock demo goosetest ormtest proof txlockotel
+MODULES := . bench cmd/txlock demo goosetest ormtest proof txlockotel
 
 # The command's go.mod has no replace directive, as go install accepts none, and
 # go.work, which stands in for it, does not help go mod tidy: see to a copy that has.
@@ -38,7 +38,11 @@ demo-unprotected: ## the same without the library: what goes wrong
 	@$(MAKE) --no-print-directory demo ARGS='-unprotected $(ARGS)'
 
 .PHONY: bench
-bench: ## run the benchmarks on real servers (ARGS='-short' leaves the million rows out)
+bench: ## measure a protected transaction beside other locks, in turns; writes bench/RESULTS.md (ARGS='-short': see that it works)
+	@go build -C bench -o ../.bin/bench . && cd bench && exec ../.bin/bench $(or $(ARGS),-out .)
+
+.PHONY: microbench
+microbench: ## run the benchmarks of package txlock on real servers (ARGS='-short' leaves the million rows out)
 	TXLOCK_TEST_SERVERS=required go test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) ./txlock
 
 # PROOF_BUILD: flags of its build, as -race for its workers.

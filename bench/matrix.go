@@ -45,6 +45,7 @@ func (s setting) key(worker int) int {
 			return 0
 		}
 		return 1 + rand.IntN(99)
+	case oneKey:
 	}
 	return 0
 }

@@ -54,7 +54,9 @@ func (r *results) write(dir string) error {
 // page is text that grows.
 type page struct{ bytes.Buffer }
 
-func (p *page) say(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+func (p *page) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(p, format+"\n", args...) // into memory
+}
 
 func (r *results) markdown() []byte {
 	var p page

@@ -82,20 +82,20 @@ func (o *options) mutants(ctx context.Context, only []string) (results []caught,
 		if len(here) == 0 {
 			continue
 		}
-		_, err := o.withEngine(ctx, name, false, func(c *engine.Cluster) ([]*round.Result, error) {
+		err := o.withEngine(ctx, name, false, func(c *engine.Cluster) error {
 			for _, m := range here {
 				if programs[m.Name] == "" {
 					if programs[m.Name], err = m.Build(ctx, root, dir); err != nil {
-						return nil, err
+						return err
 					}
 				}
 				r, err := o.find(ctx, c, m, programs[m.Name])
 				if err != nil {
-					return nil, err
+					return err
 				}
 				results = append(results, r)
 			}
-			return nil, nil
+			return nil
 		})
 		if err != nil {
 			return results, err

@@ -72,6 +72,7 @@ func (r *report) text() []byte {
 		r.engine(engine)
 	}
 	r.known()
+	r.repeated()
 	r.survey()
 	return r.Bytes()
 }
@@ -233,6 +234,24 @@ func (r *report) known() {
 		}
 	}
 	r.say("")
+}
+
+// repeated says what could not be run, or did not count, at first.
+func (r *report) repeated() {
+	head := "## Rounds that did not count, and were run once more"
+	for _, res := range r.rounds {
+		if res.Again == "" {
+			continue
+		}
+		if head != "" {
+			r.say("%s\n", head)
+			head = ""
+		}
+		r.say("- %s", strings.ReplaceAll(res.Again, "\n", " "))
+	}
+	if head == "" {
+		r.say("")
+	}
 }
 
 func (r *report) survey() {

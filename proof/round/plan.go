@@ -40,6 +40,7 @@ type Result struct {
 	Known           string // what the fault is known to show on this engine
 	Seed            uint64
 	Took            time.Duration
+	Again           string // why it had to be run once more, if it had
 
 	// Operations, by what they were and what came of them.
 	Operations map[history.Kind]map[history.Outcome]int
