@@ -68,7 +68,8 @@ type HeldError struct {
 	// answered, to the microsecond. It may be released earlier or renewed.
 	RetryAfter time.Duration
 	// Owner and Epoch are those of the lease, where the call has read them: a
-	// waiting [Locker.Acquire] does, the others leave them empty.
+	// waiting [Locker.Acquire] that has asked more than once does, the others leave
+	// them empty.
 	Owner string
 	Epoch int64
 }

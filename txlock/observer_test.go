@@ -183,7 +183,7 @@ func TestEachOperationIsObservedOnce(t *testing.T) {
 		{"TryAcquire held", tryAcquire, answers{"AcquireKnownLock": held}, []string{"acquire epoch=0 attempts=1 err=held"}, false},
 		{"TryAcquire aborted once", tryAcquire, answers{"AcquireKnownLock": {err: errDeadlock}}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
 		{"Acquire", acquire, nil, []string{"acquire epoch=7 attempts=1 err=none"}, false},
-		{"Acquire waits", acquire, answers{"InspectLock": {rows: heldRow(1, time.Hour)}}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
+		{"Acquire waits", acquire, answers{"AcquireLockNoWait": held}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
 		{"Renew", renew, nil, []string{"renew epoch=7 attempts=1 err=none"}, false},
 		{"Renew aborted once", renew, answers{"RenewLock": {err: errDeadlock}}, []string{"renew epoch=7 attempts=2 err=none"}, false},
 		{"Renew lost, kept", renew, answers{"RenewLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "hold epoch=7 attempts=0 err=lost", "renew epoch=7 attempts=1 err=lost"}, true},
