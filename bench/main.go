@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -73,6 +74,11 @@ func parse(args []string) (*bench, error) {
 	f.StringVar(&only, "only", "", "these contenders, by parts of their names, and the reference (default: all)")
 	f.IntVar(&b.rounds, "rounds", 9, "turns of each contender in each setting")
 	f.DurationVar(&b.slice, "slice", 250*time.Millisecond, "a turn's length")
+	f.Func("rows", "only with so many rows in the tables, as 1000 (default: a thousand and a million)", func(s string) error {
+		n, err := strconv.Atoi(s)
+		b.rows = []int{n}
+		return err
+	})
 	f.BoolVar(&b.fast, "fast", false, "servers that do not wait for the disk (default: as they come, durable)")
 	f.BoolVar(&short, "short", false, "see that all of it works: two rounds, few settings")
 	f.StringVar(&b.out, "out", "", "write RESULTS.md and the chart into this directory (default: print the tables)")
@@ -212,7 +218,7 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, r *r
 			}
 			r.handovers = append(r.handovers, engineHandover{engine, h})
 		}
-		if b.faults {
+		if b.faults && engine == b.engines[0] { // it is the same on all
 			fmt.Fprintf(os.Stderr, "%s, paused holders, %s\n", engine, c.Name)
 			p, err := b.pause(ctx, c, e, db)
 			if err != nil {
