@@ -87,7 +87,7 @@ func yes(b bool) string {
 func (r *results) promises(p *page) {
 	p.say("## What each one promises")
 	p.say("")
-	p.say("Increments lost: three processes count under the lock, by reading and writing, and each is paused once for twice the TTL, wherever it is.")
+	p.say("Increments lost: three processes count under the lock, by reading, thinking and writing, and each is paused once, in between, for twice the TTL.")
 	p.say("")
 	engines := r.engines()
 	p.say("| | how | survives a crash of the holder | fences a paused holder | commits with the business rows | needs another server | increments lost, of those acknowledged: %s |", strings.Join(engines, " / "))

@@ -31,7 +31,12 @@ type holderConfig struct {
 	TTL                       time.Duration
 }
 
-// tally is what a holder has done when it ends.
+// message is what a holder says: that it begins its business, or what it has done
+// when it ends.
+type message struct {
+	Tally *tally `json:",omitempty"`
+}
+
 type tally struct{ Acknowledged, Refused int64 }
 
 const pausedKey = "paused"
@@ -62,6 +67,13 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, in)
 		stopped.Store(true)
 	}()
+	messages := json.NewEncoder(out)
+	increment := func(ctx context.Context, tx *sql.Tx) error {
+		if err := messages.Encode(message{}); err != nil {
+			return err
+		}
+		return increment(ctx, tx)
+	}
 	var t tally
 	for !stopped.Load() {
 		err := lock.Do(ctx, 0, pausedKey, increment)
@@ -75,7 +87,7 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 			t.Refused++ // late, and told so
 		}
 	}
-	return errors.Join(json.NewEncoder(out).Encode(t), lock.Close())
+	return errors.Join(messages.Encode(message{&t}), lock.Close())
 }
 
 // increment reads the counter, thinks, and writes it.
@@ -84,7 +96,7 @@ func increment(ctx context.Context, tx *sql.Tx) error {
 	if err := tx.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = 0").Scan(&n); err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Millisecond)
+	time.Sleep(thinks)
 	_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = ? WHERE id = 0", n+1)
 	return err
 }
@@ -98,22 +110,20 @@ type paused struct {
 
 const (
 	holders    = 3
+	thinks     = 10 * time.Millisecond
 	pausedTTL  = 2 * time.Second // etcd has no shorter one
 	pauseLasts = 2 * pausedTTL
-	pauses     = 3
 )
 
 // pause lets several processes count under a lock, and pauses one after the other for
-// twice the TTL, wherever it is.
+// twice the TTL, in the middle of its business.
 func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.Env, db *sql.DB) (p paused, err error) {
 	p.Contender = c.Name
 	if _, err := db.ExecContext(ctx, "UPDATE accounts SET cents = 0 WHERE id = 0"); err != nil {
 		return p, err
 	}
-	for _, statement := range []string{"INSERT IGNORE INTO mutexes VALUES ('" + pausedKey + "')"} {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return p, err
-		}
+	if _, err := db.ExecContext(ctx, "INSERT IGNORE INTO mutexes VALUES (?)", pausedKey); err != nil {
+		return p, err
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -123,8 +133,9 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	type holder struct {
-		cmd *exec.Cmd
-		in  io.WriteCloser
+		cmd     *exec.Cmd
+		in      io.WriteCloser
+		entered chan struct{} // it is in its business
 	}
 	var running []holder
 	for range holders {
@@ -138,9 +149,10 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		if err := cmd.Start(); err != nil {
 			return p, err
 		}
+		entered := make(chan struct{})
 		all.Go(func() {
 			var t tally
-			decodeErr := json.NewDecoder(out).Decode(&t)
+			decodeErr := follow(out, entered, &t)
 			waitErr := cmd.Wait()
 			mu.Lock()
 			defer mu.Unlock()
@@ -153,14 +165,17 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		if err := json.NewEncoder(in).Encode(config); err != nil {
 			return p, err
 		}
-		running = append(running, holder{cmd, in})
+		running = append(running, holder{cmd, in, entered})
 	}
 	wait(ctx, time.Second)
-	for i := range pauses {
-		process := running[i%holders].cmd.Process
-		_ = process.Signal(syscall.SIGSTOP) // or it has ended, and says why
+	for _, h := range running {
+		select {
+		case <-h.entered:
+		case <-time.After(pauseLasts): // it does not get the key, or has ended
+		}
+		_ = h.cmd.Process.Signal(syscall.SIGSTOP) // or it has ended, and says why
 		wait(ctx, pauseLasts)
-		_ = process.Signal(syscall.SIGCONT)
+		_ = h.cmd.Process.Signal(syscall.SIGCONT)
 		wait(ctx, time.Second/2)
 	}
 	for _, h := range running {
@@ -176,6 +191,24 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 	}
 	p.Lost = p.Acknowledged - n
 	return p, nil
+}
+
+// follow reads what a holder says, until its tally.
+func follow(out io.Reader, entered chan<- struct{}, t *tally) error {
+	for messages := json.NewDecoder(out); ; {
+		var m message
+		if err := messages.Decode(&m); err != nil {
+			return err
+		}
+		if m.Tally != nil {
+			*t = *m.Tally
+			return nil
+		}
+		select {
+		case entered <- struct{}{}: // somebody waits for that
+		default:
+		}
+	}
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 )
 
 const (
@@ -31,14 +29,10 @@ var ErrLost = errors.New("the key had expired before its release, so the transac
 type businessDB struct{ *sql.DB }
 
 func openBusinessDB(e Env) (businessDB, error) {
-	config := e.MySQL.Clone()
-	config.DialFunc = e.Dial
-	connector, err := mysql.NewConnector(config)
+	db, err := e.Pool()
 	if err != nil {
 		return businessDB{}, fmt.Errorf("contender: database: %w", err)
 	}
-	db := sql.OpenDB(connector)
-	db.SetMaxIdleConns(manyConnections)
 	return businessDB{db}, nil
 }
 

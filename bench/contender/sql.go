@@ -21,12 +21,9 @@ func (e Env) Pool() (*sql.DB, error) {
 		return nil, err
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxIdleConns(mostWorkers)
+	db.SetMaxIdleConns(manyConnections)
 	return db, nil
 }
-
-// mostWorkers is how many connections are kept open.
-const mostWorkers = 256
 
 // plain is a lock that is taken in the business transaction, or none.
 type plain struct {
