@@ -200,7 +200,8 @@ func Kept() AcquireOption {
 // A key whose row this Locker has not seen yet takes some more statements, in
 // short transactions of the pool given to [New], which make its row, free: that
 // stays, whatever becomes of the caller's transaction. Where that cannot be done
-// within a second, the answer is ErrBusy, too. To take over an expired lease that
+// within a second, the answer is ErrBusy, too, and so is the first one for a key that
+// was purged after this Locker has seen it. To take over an expired lease that
 // was kept alive, it may have to wait for a heartbeat's transaction that is just
 // extending it, which takes no longer than two statements. In a pool of one connection,
 // which the caller's transaction has, the forms that take one fail with an
