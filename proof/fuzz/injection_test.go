@@ -374,6 +374,11 @@ func (v verdict) isEnsuring() bool {
 		return v.failed.tx != v.clean.txID
 	}
 	i := slices.IndexFunc(v.clean.calls, func(c call) bool { return strings.HasPrefix(c.name, "EnsureLock") })
+	if i >= 0 && slices.ContainsFunc(v.clean.calls, func(c call) bool {
+		return c.tx == v.clean.calls[i].tx && (c.name == "RevokeLock" || c.name == "RetireLock")
+	}) {
+		return false // the very transaction that matters
+	}
 	return i >= 0 && v.failed.tx != 0 && (v.failed.tx == v.clean.calls[i].tx || v.failed.tx == v.clean.calls[i].tx-1)
 }
 

@@ -226,6 +226,8 @@ func operations() []operation {
 		}},
 		{name: "Revoke", keys: a, run: func(ctx context.Context, b *bench) error { return b.locker.Revoke(ctx, "a") }},
 		{name: "Retire", keys: a, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
+		{name: "Revoke on a cluster, of a key without a row", keys: a, opts: multi, answers: map[string][]answer{"RevokeLock": {{}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Revoke(ctx, "a") }},
+		{name: "Retire on a cluster, of a key without a row", keys: a, opts: multi, answers: map[string][]answer{"RetireLock": {{}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
 		{name: "Retire of an expired lease that was kept", keys: a, answers: map[string][]answer{"RetireLock": {{insertID: -1}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
 		{name: "Purge", run: func(ctx context.Context, b *bench) error {
 			n, err := b.locker.Purge(ctx, txlock.PurgeOptions{})

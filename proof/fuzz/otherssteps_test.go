@@ -193,11 +193,16 @@ func (m *machine) inTx(t *rapid.T) {
 
 func (m *machine) revoke(t *rapid.T) {
 	a, key := m.drawActor(t), drawKey(t)
-	if m.locked(key, nil) != unlocked {
+	r, there := m.world.rows[key]
+	makes := a.multi && !there // since another server may have the row
+	if m.locked(key, nil) != unlocked || makes && !m.mayInsert(nil) {
 		t.Skip("would wait")
 	}
 	m.must(a.Revoke(m.ctx, key))
-	if r, there := m.world.rows[key]; there {
+	if makes {
+		r = m.world.fresh(key)
+	}
+	if there || makes {
 		r.epoch++
 		r.status, r.lease, r.kept = txlock.StatusInactive, 0, false
 		m.world.rows[key] = r
@@ -208,16 +213,20 @@ func (m *machine) revoke(t *rapid.T) {
 func (m *machine) retire(t *rapid.T) {
 	a, key := m.drawActor(t), drawKey(t)
 	r, there := m.world.rows[key]
-	if m.locked(key, nil) != unlocked || there && r.claimed("", false) && !m.mayInsert(nil) {
+	makes := a.multi && !there
+	if m.locked(key, nil) != unlocked || (makes || there && r.claimed("", false)) && !m.mayInsert(nil) {
 		t.Skip("would wait")
 	}
 	err := a.Retire(m.ctx, key)
+	if makes {
+		r = m.world.fresh(key)
+	}
 	if there && r.held() {
 		m.isHeld(err, newView(m.world), key)
 		return
 	}
 	m.must(err)
-	if there {
+	if there || makes {
 		r.status, r.lease, r.kept = txlock.StatusDeletable, 0, false
 		m.world.rows[key] = r
 	}
