@@ -31,7 +31,7 @@ type holderConfig struct {
 	TTL                       time.Duration
 }
 
-// message is what a holder says: that it begins its business, or what it has done
+// message is what a holder says: that it has read the counter, or what it has done
 // when it ends.
 type message struct {
 	Tally *tally `json:",omitempty"`
@@ -68,15 +68,12 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 		stopped.Store(true)
 	}()
 	messages := json.NewEncoder(out)
-	increment := func(ctx context.Context, tx *sql.Tx) error {
-		if err := messages.Encode(message{}); err != nil {
-			return err
-		}
-		return increment(ctx, tx)
+	business := func(ctx context.Context, tx *sql.Tx) error {
+		return increment(ctx, tx, func() error { return messages.Encode(message{}) })
 	}
 	var t tally
 	for !stopped.Load() {
-		err := lock.Do(ctx, 0, pausedKey, increment)
+		err := lock.Do(ctx, 0, pausedKey, business)
 		var refused *mysql.MySQLError
 		switch {
 		case err == nil:
@@ -90,10 +87,13 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 	return errors.Join(messages.Encode(message{&t}), lock.Close())
 }
 
-// increment reads the counter, thinks, and writes it.
-func increment(ctx context.Context, tx *sql.Tx) error {
+// increment reads the counter, says that it has, thinks, and writes it.
+func increment(ctx context.Context, tx *sql.Tx, read func() error) error {
 	var n int64
 	if err := tx.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = 0").Scan(&n); err != nil {
+		return err
+	}
+	if err := read(); err != nil {
 		return err
 	}
 	time.Sleep(thinks)
