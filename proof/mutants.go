@@ -84,12 +84,15 @@ func (o *options) mutants(ctx context.Context, only []string) (results []caught,
 		}
 		err := o.withEngine(ctx, name, false, func(c *engine.Cluster) error {
 			for _, m := range here {
-				if programs[m.Name] == "" {
-					if programs[m.Name], err = m.Build(ctx, root, dir); err != nil {
+				program, built := programs[m.Name]
+				if !built {
+					var err error
+					if program, err = m.Build(ctx, root, dir); err != nil {
 						return err
 					}
+					programs[m.Name] = program
 				}
-				r, err := o.find(ctx, c, m, programs[m.Name])
+				r, err := o.find(ctx, c, m, program)
 				if err != nil {
 					return err
 				}

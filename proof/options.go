@@ -38,7 +38,7 @@ func parse(command string, args []string, more func(*flag.FlagSet)) (options, er
 	f.Var(&faults, "faults", "with these, of "+strings.Join(faultNames(), ", ")+" (default: all)")
 	f.Uint64Var(&o.seed, "seed", 0, "of what is random in clients and faults (default: another one each time)")
 	f.DurationVar(&o.duration, "for", 0, "go on with other seeds until so much time has passed, as 1h (default: once)")
-	f.BoolVar(&o.short, "short", false, "shorter rounds, both single servers at once, a few mutants")
+	f.BoolVar(&o.short, "short", false, "shorter rounds, both single servers at once")
 	f.BoolVar(&o.verbose, "v", false, "say what is done")
 	f.StringVar(&o.dir, "dir", "", "keep what was found there (default: the directory for temporary files)")
 	if more != nil {

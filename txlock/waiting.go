@@ -145,18 +145,10 @@ func (l *Locker) sleep(ctx context.Context, wake <-chan struct{}, d time.Duratio
 var errFresh = errors.New("txlock: key has no row yet")
 
 // acquireAtOnce acquires a key that has a row, if nobody has it, or has the row locked.
-func (l *Locker) acquireAtOnce(ctx context.Context, key string, a acquisition) (lease *Lease, err error) {
+func (l *Locker) acquireAtOnce(ctx context.Context, key string, a acquisition) (*Lease, error) {
 	a.wait = noWaitSeen
-	err = l.run(ctx, job{op: "acquire", key: key}, func(tx *sql.Tx) (int64, error) {
-		if lease, err = l.acquireLease(ctx, tx, key, a); err != nil {
-			return 0, err
-		}
-		return lease.epoch, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return lease, nil
+	lease, _, err := l.tryAcquire(ctx, key, a)
+	return lease, err
 }
 
 // acquireIfFree looks at the key without locking anything, and acquires it if it

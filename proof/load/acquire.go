@@ -127,14 +127,8 @@ func (c *client) acquireMany(ctx context.Context) {
 		}
 		return c.rollback()
 	})
-	var held *txlock.HeldError
-	isHeld := errors.As(err, &held)
 	for i, op := range ops {
-		if isHeld && held.Key != op.Key { // which refused the others as well
-			c.returns(op, errRollback)
-			continue
-		}
-		if c.returns(op, err) == history.OK {
+		if c.returns(op, errorFor(op.Key, err)) == history.OK {
 			c.believe(&holding{Lease: leases[i], op: op.ID, ttl: ttl})
 		}
 	}

@@ -23,22 +23,30 @@ func (c *client) counter(ctx context.Context, key string) {
 func (c *client) write(ctx context.Context, tx *sql.Tx, op *history.Op, lease, epoch int64) error {
 	var n int64
 	if err := tx.QueryRowContext(ctx, `SELECT n FROM proof_counters WHERE k = ?`, op.Key).Scan(&n); err != nil {
-		return keyError(err)
+		return ownError(err)
 	}
 	c.think()
 	if _, err := tx.ExecContext(ctx, `UPDATE proof_counters SET n = ? WHERE k = ?`, n+1, op.Key); err != nil {
-		return keyError(err)
+		return ownError(err)
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO proof_writes (op, k, n, epoch, lease) VALUES (?, ?, ?, ?, ?)`, op.ID, op.Key, n+1, epoch, lease); err != nil {
-		return keyError(err)
+		return ownError(err)
 	}
 	return nil
+}
+
+// work is all that a protected transaction does: it writes, and perhaps rolls back.
+func (c *client) work(ctx context.Context, tx *sql.Tx, op *history.Op, lease, epoch int64) error {
+	if err := c.write(ctx, tx, op, lease, epoch); err != nil {
+		return err
+	}
+	return c.rollback()
 }
 
 // acquired says in a row that the key was acquired.
 func (c *client) acquired(ctx context.Context, tx *sql.Tx, op *history.Op, epoch int64) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO proof_acquired (op, k, epoch) VALUES (?, ?, ?)`, op.ID, op.Key, epoch); err != nil {
-		return keyError(err)
+		return ownError(err)
 	}
 	return nil
 }

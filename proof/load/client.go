@@ -234,4 +234,4 @@ func (c *client) rollsBack() bool {
 	return c.chance(12)
 }
 
-func keyError(err error) error { return fmt.Errorf("the client's own statement: %w", err) }
+func ownError(err error) error { return fmt.Errorf("the client's own statement: %w", err) }

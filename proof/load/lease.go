@@ -15,10 +15,7 @@ func (c *client) fence(ctx context.Context, h *holding) {
 	op := c.about(history.Fence, h)
 	c.recorder.Call(op)
 	err := h.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
-			return err
-		}
-		return c.rollback()
+		return c.work(ctx, tx, op, h.op, h.Epoch())
 	})
 	c.settle(h, c.returns(op, err))
 }
@@ -31,10 +28,7 @@ func (c *client) fenceConnector(ctx context.Context, h *holding) {
 	op := c.about(history.Fence, h)
 	c.recorder.Call(op)
 	err := c.transactOn(ctx, db, func(tx *sql.Tx) error {
-		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
-			return err
-		}
-		return c.rollback()
+		return c.work(ctx, tx, op, h.op, h.Epoch())
 	})
 	o := c.returns(op, err)
 	_ = db.Close() // what its connection has to say has been said
@@ -71,10 +65,7 @@ func (c *client) fenceOwn(ctx context.Context, h *holding) {
 		if err := h.VerifyTx(ctx, tx); err != nil {
 			return err
 		}
-		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
-			return err
-		}
-		return c.rollback()
+		return c.work(ctx, tx, op, h.op, h.Epoch())
 	})
 	c.settle(h, c.returns(op, err))
 }
@@ -100,7 +91,12 @@ func (c *client) renewOwn(ctx context.Context, h *holding) {
 func (c *client) release(ctx context.Context, h *holding) {
 	op := c.about(history.Release, h)
 	c.recorder.Call(op)
-	if o := c.returns(op, h.Release(ctx)); o == history.OK {
+	c.released(h, c.returns(op, h.Release(ctx)))
+}
+
+// released does what the outcome of a release asks for.
+func (c *client) released(h *holding, o history.Outcome) {
+	if o == history.OK {
 		c.giveUp(h)
 	} else {
 		c.settle(h, o)
@@ -116,14 +112,7 @@ func (c *client) releaseOwn(ctx context.Context, h *holding) {
 		if err := h.ReleaseTx(ctx, tx); err != nil {
 			return err
 		}
-		if err := c.write(ctx, tx, op, h.op, h.Epoch()); err != nil {
-			return err
-		}
-		return c.rollback()
+		return c.work(ctx, tx, op, h.op, h.Epoch())
 	})
-	if o := c.returns(op, err); o == history.OK {
-		c.giveUp(h)
-	} else {
-		c.settle(h, o)
-	}
+	c.released(h, c.returns(op, err))
 }

@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"database/sql"
-	"errors"
 
 	"github.com/gox-helix/gox-helix/proof/history"
 	"github.com/gox-helix/gox-helix/txlock"
@@ -21,10 +20,7 @@ func (c *client) do(ctx context.Context, key string) {
 	err := c.locker.Do(ctx, key, func(ctx context.Context, tx *sql.Tx) error {
 		epoch, _ := txlock.EpochFromContext(ctx)
 		op.Epoch = epoch
-		if err := c.write(ctx, tx, op, op.ID, epoch); err != nil {
-			return err
-		}
-		return c.rollback()
+		return c.work(ctx, tx, op, op.ID, epoch)
 	}, options...)
 	c.returns(op, err)
 }
@@ -50,7 +46,7 @@ func (c *client) lockOwn(ctx context.Context, key string) {
 func (c *client) locked(ctx context.Context, tx *sql.Tx, op *history.Op) error {
 	var epoch int64
 	if err := tx.QueryRowContext(ctx, `SELECT epoch FROM helix_locks WHERE lock_key = ?`, op.Key).Scan(&epoch); err != nil {
-		return keyError(err)
+		return ownError(err)
 	}
 	op.Epoch = epoch
 	return c.write(ctx, tx, op, op.ID, epoch)
@@ -81,13 +77,7 @@ func (c *client) lockTwo(ctx context.Context) {
 		}
 		return c.rollback()
 	})
-	var held *txlock.HeldError
-	isHeld := errors.As(err, &held)
 	for _, op := range ops {
-		if isHeld && held.Key != op.Key {
-			c.returns(op, errRollback)
-			continue
-		}
-		c.returns(op, err)
+		c.returns(op, errorFor(op.Key, err))
 	}
 }

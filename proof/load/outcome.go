@@ -38,6 +38,16 @@ func outcome(err error) history.Outcome {
 	return history.Failed
 }
 
+// errorFor is what the error of a transaction about several keys says of one: where another
+// is held, that it was rolled back.
+func errorFor(key string, err error) error {
+	var held *txlock.HeldError
+	if errors.As(err, &held) && held.Key != key {
+		return errRollback
+	}
+	return err
+}
+
 // errUnknown is for a COMMIT of the client's own whose answer did not come.
 var errUnknown = errors.New("the outcome of COMMIT is unknown")
 

@@ -106,7 +106,7 @@ var faults = []Fault{
 	{Name: "isolate-node", About: "a node is cut off from the others, but not from its clients", Cluster: true, act: isolateNode},
 }
 
-// silence makes one worker's network silent for one to three TTLs, again and again.
+// silence makes one worker's network silent for one to four TTLs, again and again.
 func silence(ctx context.Context, f *field) error {
 	for ctx.Err() == nil {
 		p := f.proxies[f.place()]
@@ -150,7 +150,7 @@ func killWorkers(ctx context.Context, f *field) error {
 const restartPatience = 3 * time.Minute
 
 // withoutNode does something to a node, has the workers use others meanwhile, and
-// afterwards all. What makes it well again is done in any case.
+// afterwards all.
 func (f *field) withoutNode(ctx context.Context, node int, happens, ends func(ctx context.Context) error, lasts time.Duration) error {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartPatience)
 	defer cancel()
