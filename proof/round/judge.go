@@ -82,7 +82,9 @@ func (f *field) judgeHistory(ops []history.Op, r *Result) error {
 	}
 	keys := map[string]bool{}
 	for i := range ops {
-		keys[ops[i].Key] = true
+		if ops[i].Kind != history.Purge { // which is about none
+			keys[ops[i].Key] = true
+		}
 	}
 	r.Keys = len(keys)
 	violations := rules.Check(ops, modelPatience)
