@@ -96,6 +96,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lockFloorsStmt, err = db.PrepareContext(ctx, lockFloors); err != nil {
 		return nil, fmt.Errorf("error preparing query LockFloors: %w", err)
 	}
+	if q.lockKnownLockStmt, err = db.PrepareContext(ctx, lockKnownLock); err != nil {
+		return nil, fmt.Errorf("error preparing query LockKnownLock: %w", err)
+	}
 	if q.lockOldExtensionsStmt, err = db.PrepareContext(ctx, lockOldExtensions); err != nil {
 		return nil, fmt.Errorf("error preparing query LockOldExtensions: %w", err)
 	}
@@ -275,6 +278,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lockFloorsStmt: %w", cerr)
 		}
 	}
+	if q.lockKnownLockStmt != nil {
+		if cerr := q.lockKnownLockStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockKnownLockStmt: %w", cerr)
+		}
+	}
 	if q.lockOldExtensionsStmt != nil {
 		if cerr := q.lockOldExtensionsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing lockOldExtensionsStmt: %w", cerr)
@@ -428,6 +436,7 @@ type Queries struct {
 	listTriggersStmt       *sql.Stmt
 	listVersionsStmt       *sql.Stmt
 	lockFloorsStmt         *sql.Stmt
+	lockKnownLockStmt      *sql.Stmt
 	lockOldExtensionsStmt  *sql.Stmt
 	lockPurgeableStmt      *sql.Stmt
 	lockRowsStmt           *sql.Stmt
@@ -476,6 +485,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		listTriggersStmt:       q.listTriggersStmt,
 		listVersionsStmt:       q.listVersionsStmt,
 		lockFloorsStmt:         q.lockFloorsStmt,
+		lockKnownLockStmt:      q.lockKnownLockStmt,
 		lockOldExtensionsStmt:  q.lockOldExtensionsStmt,
 		lockPurgeableStmt:      q.lockPurgeableStmt,
 		lockRowsStmt:           q.lockRowsStmt,

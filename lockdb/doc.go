@@ -22,16 +22,20 @@
 //     Whoever extends looks afterwards if the lease still stands, by a plain read
 //     that is the first of its transaction: it sees every takeover that came before
 //     the extension, and none can come between it and COMMIT.
-//   - A key is free when its status is not 1, or its lease has expired and was
-//     neither marked nor claimed, or its holder is reclaim_hex (empty, which no owner
-//     is, where nobody reclaims).
-//   - The answer of the two acquiring statements comes back in the OK packet,
+//   - A key is free when its status is not 1, or its lease has expired and was not
+//     marked, or has been claimed by who asks, or its holder is reclaim_hex (empty,
+//     which no owner is, where nobody reclaims).
+//   - The answer of the acquiring statements comes back in the OK packet,
 //     through LAST_INSERT_ID(expr): above zero it is the epoch won; below zero
 //     the key is held, and the negation is one more than the microseconds its
 //     lease still has (one: it has expired, and is marked); zero means that no row
-//     was there to answer. AcquireLockNoWait, too.
-//   - AcquireKnownLock gives the answer "held" in its WHERE: the last term of the
-//     OR is evaluated for a row that is not free, and is never true.
+//     was there to answer: to LockKnownLock, none that is not active.
+//   - AcquireKnownLock gives the answer "held" in its WHERE, which evaluates
+//     LAST_INSERT_ID for an active row alone; the one in SET comes later, and only if
+//     the row is free. In AcquireLockNoWait and RetireLock that term is never true.
+//   - LockKnownLock and AcquireKnownLock are what a busy program sends. Each term of
+//     their text is parsed for each transaction: that is why they are two, and why
+//     neither knows reclaim_hex.
 //   - In ON DUPLICATE KEY UPDATE assignments run from left to right and see the
 //     earlier ones. The test for "free" reads status, expires_at, owner_id and
 //     lease_id, so these come last, in an order that keeps its answer: lease_id
@@ -39,10 +43,11 @@
 //     is reclaiming anyhow; expires_at moves into the future only
 //     where status will be 1, which an expired row's is already; status comes
 //     after all others. A lock with status 0 therefore passes a TTL of zero.
-//   - The other updates always change updated_at. So the affected rows are the
-//     matching rows whatever clientFoundRows says, the session's
-//     LAST_INSERT_ID() stays what the caller made it, and on a multi-writer
-//     cluster the row is part of what is certified at COMMIT.
+//   - The other updates always change the row: ReleaseLock its status, the others
+//     updated_at. So the affected rows are the matching rows whatever
+//     clientFoundRows says, the session's LAST_INSERT_ID() stays what the caller
+//     made it, and on a multi-writer cluster the row is part of what is certified
+//     at COMMIT.
 //   - A statement about many keys takes them as one argument, a [Batch], so that
 //     its text is constant. It is taken apart by SQL of SQL's oldest kind, since
 //     sqlc parses no JSON_TABLE; ORDER BY and LIMIT make the server do so once, and

@@ -10,7 +10,7 @@ import (
 // privileges that not every program has.
 func HotStatements() []string {
 	return []string{
-		"AcquireLock", "AcquireKnownLock", "AcquireLockNoWait", "InspectLock",
+		"AcquireLock", "AcquireKnownLock", "LockKnownLock", "AcquireLockNoWait", "InspectLock",
 		"RenewLock", "VerifyLock", "FenceLock", "ReleaseLock", "RenewLeases",
 	}
 }

@@ -10,9 +10,9 @@ import (
 )
 
 type Querier interface {
-	// AcquireLock for a key whose row is there: by the primary key alone, which
-	// costs about as much as a locking read of the row. A row that is held fails the
-	// last test, which leaves the answer in LAST_INSERT_ID() and is never true.
+	// AcquireLock for a key whose row is there, by the primary key alone. An active row
+	// leaves the answer "held" in LAST_INSERT_ID(), which SET replaces if the lease is
+	// over: expired, with an id from over_from to over_to.
 	//
 	//  UPDATE helix_locks
 	//  SET
@@ -25,9 +25,8 @@ type Querier interface {
 	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 	//      AND (status <> 1
-	//          OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
-	//          OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//          OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
+	//          OR (CAST(LAST_INSERT_ID(-1 - GREATEST(0, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at) - MICROSECOND(NOW(6)))) AS SIGNED) = -1
+	//              AND lease_id BETWEEN CAST(? AS SIGNED) AND CAST(? AS SIGNED)))
 	AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (sql.Result, error)
 	// Acquires a key that may be fresh. The floor is read under a shared lock: in
 	// READ COMMITTED an unlocked read could be older than a purge.
@@ -362,6 +361,19 @@ type Querier interface {
 	//  LIMIT 256
 	//  FOR UPDATE SKIP LOCKED
 	LockFloors(ctx context.Context, shards []int16) ([]int16, error)
+	// AcquireKnownLock for a lock that ends with the transaction, and no more than that
+	// takes: what parsing it costs is paid for by every transaction of Do. A row that is
+	// or was leased is left to AcquireLock, as is one that is not there.
+	//
+	//  UPDATE helix_locks
+	//  SET
+	//      owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+	//      epoch = LAST_INSERT_ID(epoch + 1),
+	//      status = 0,
+	//      acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND status <> 1
+	LockKnownLock(ctx context.Context, arg LockKnownLockParams) (sql.Result, error)
 	// Locks up to as many extensions as are asked for, above after_id, that have been
 	// over for over_micros, but for those that another transaction has locked.
 	//
@@ -540,8 +552,7 @@ type Querier interface {
 	//  UPDATE helix_locks
 	//  SET
 	//      status = 0,
-	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 	ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error)
 	// 1 released, 0 somebody else's, -1 nobody's.

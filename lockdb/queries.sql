@@ -33,9 +33,9 @@ ON DUPLICATE KEY UPDATE
         CAST(sqlc.arg(status) AS SIGNED), status);
 
 -- name: AcquireKnownLock :execresult
--- AcquireLock for a key whose row is there: by the primary key alone, which
--- costs about as much as a locking read of the row. A row that is held fails the
--- last test, which leaves the answer in LAST_INSERT_ID() and is never true.
+-- AcquireLock for a key whose row is there, by the primary key alone. An active row
+-- leaves the answer "held" in LAST_INSERT_ID(), which SET replaces if the lease is
+-- over: expired, with an id from over_from to over_to.
 UPDATE helix_locks
 SET
     owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
@@ -47,9 +47,21 @@ SET
     updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1))
     AND (status <> 1
-        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(sqlc.arg(dead_lease_id) AS SIGNED)))
-        OR owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(reclaim_hex)) USING latin1))
-        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0);
+        OR (CAST(LAST_INSERT_ID(-1 - GREATEST(0, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at) - MICROSECOND(NOW(6)))) AS SIGNED) = -1
+            AND lease_id BETWEEN CAST(sqlc.arg(over_from) AS SIGNED) AND CAST(sqlc.arg(over_to) AS SIGNED)));
+
+-- name: LockKnownLock :execresult
+-- AcquireKnownLock for a lock that ends with the transaction, and no more than that
+-- takes: what parsing it costs is paid for by every transaction of Do. A row that is
+-- or was leased is left to AcquireLock, as is one that is not there.
+UPDATE helix_locks
+SET
+    owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)),
+    epoch = LAST_INSERT_ID(epoch + 1),
+    status = 0,
+    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND status <> 1;
 
 -- name: AcquireLockNoWait :execresult
 -- AcquireKnownLock that never waits: a row that another transaction has locked is
@@ -110,8 +122,7 @@ WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner
 UPDATE helix_locks
 SET
     status = 0,
-    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = UNHEX(CONVERT(UPPER(sqlc.arg(key_hex)) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(sqlc.arg(owner_hex)) USING latin1)) AND epoch = sqlc.arg(epoch) AND ABS(lease_id) = CAST(sqlc.arg(lease_id) AS SIGNED) AND status = 1;
 
 -- name: InspectLock :one

@@ -23,24 +23,23 @@ SET
     updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
     AND (status <> 1
-        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
-        OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
-        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
+        OR (CAST(LAST_INSERT_ID(-1 - GREATEST(0, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at) - MICROSECOND(NOW(6)))) AS SIGNED) = -1
+            AND lease_id BETWEEN CAST(? AS SIGNED) AND CAST(? AS SIGNED)))
 `
 
 type AcquireKnownLockParams struct {
-	OwnerHex    string `json:"owner_hex"`
-	LeaseID     int64  `json:"lease_id"`
-	Status      int64  `json:"status"`
-	TtlMicros   int64  `json:"ttl_micros"`
-	KeyHex      string `json:"key_hex"`
-	DeadLeaseID int64  `json:"dead_lease_id"`
-	ReclaimHex  string `json:"reclaim_hex"`
+	OwnerHex  string `json:"owner_hex"`
+	LeaseID   int64  `json:"lease_id"`
+	Status    int64  `json:"status"`
+	TtlMicros int64  `json:"ttl_micros"`
+	KeyHex    string `json:"key_hex"`
+	OverFrom  int64  `json:"over_from"`
+	OverTo    int64  `json:"over_to"`
 }
 
-// AcquireLock for a key whose row is there: by the primary key alone, which
-// costs about as much as a locking read of the row. A row that is held fails the
-// last test, which leaves the answer in LAST_INSERT_ID() and is never true.
+// AcquireLock for a key whose row is there, by the primary key alone. An active row
+// leaves the answer "held" in LAST_INSERT_ID(), which SET replaces if the lease is
+// over: expired, with an id from over_from to over_to.
 //
 //	UPDATE helix_locks
 //	SET
@@ -53,9 +52,8 @@ type AcquireKnownLockParams struct {
 //	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 //	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
 //	    AND (status <> 1
-//	        OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
-//	        OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
-//	        OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
+//	        OR (CAST(LAST_INSERT_ID(-1 - GREATEST(0, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at) - MICROSECOND(NOW(6)))) AS SIGNED) = -1
+//	            AND lease_id BETWEEN CAST(? AS SIGNED) AND CAST(? AS SIGNED)))
 func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireKnownLockStmt, acquireKnownLock,
 		arg.OwnerHex,
@@ -63,8 +61,8 @@ func (q *Queries) AcquireKnownLock(ctx context.Context, arg AcquireKnownLockPara
 		arg.Status,
 		arg.TtlMicros,
 		arg.KeyHex,
-		arg.DeadLeaseID,
-		arg.ReclaimHex,
+		arg.OverFrom,
+		arg.OverTo,
 	)
 }
 
@@ -1208,6 +1206,38 @@ func (q *Queries) LockFloors(ctx context.Context, shards []int16) ([]int16, erro
 	return items, nil
 }
 
+const lockKnownLock = `-- name: LockKnownLock :execresult
+UPDATE helix_locks
+SET
+    owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+    epoch = LAST_INSERT_ID(epoch + 1),
+    status = 0,
+    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND status <> 1
+`
+
+type LockKnownLockParams struct {
+	OwnerHex string `json:"owner_hex"`
+	KeyHex   string `json:"key_hex"`
+}
+
+// AcquireKnownLock for a lock that ends with the transaction, and no more than that
+// takes: what parsing it costs is paid for by every transaction of Do. A row that is
+// or was leased is left to AcquireLock, as is one that is not there.
+//
+//	UPDATE helix_locks
+//	SET
+//	    owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
+//	    epoch = LAST_INSERT_ID(epoch + 1),
+//	    status = 0,
+//	    acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
+//	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
+//	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND status <> 1
+func (q *Queries) LockKnownLock(ctx context.Context, arg LockKnownLockParams) (sql.Result, error) {
+	return q.exec(ctx, q.lockKnownLockStmt, lockKnownLock, arg.OwnerHex, arg.KeyHex)
+}
+
 const lockOldExtensions = `-- name: LockOldExtensions :many
 SELECT lease_id
 FROM helix_lock_extensions FORCE INDEX (PRIMARY)
@@ -1775,8 +1805,7 @@ const releaseLock = `-- name: ReleaseLock :execrows
 UPDATE helix_locks
 SET
     status = 0,
-    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 `
 
@@ -1792,8 +1821,7 @@ type ReleaseLockParams struct {
 //	UPDATE helix_locks
 //	SET
 //	    status = 0,
-//	    updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-//	        TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
+//	    updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
 //	WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
 func (q *Queries) ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error) {
 	result, err := q.exec(ctx, q.releaseLockStmt, releaseLock,

@@ -60,7 +60,8 @@ func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...
 //
 // It fails as [Locker.AcquireTx] does, with [ErrHeld] if anyone has an active
 // lease of key, and takes no option that a lease alone could use. It takes as many
-// statements as AcquireTx, and sets LAST_INSERT_ID(), as that does.
+// statements as AcquireTx, but one more for a remembered key that a lease has, or had
+// until it expired, and sets LAST_INSERT_ID(), as that does.
 func (l *Locker) LockTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) error {
 	a, err := l.lockOptions(key, opts)
 	if err != nil {
@@ -207,15 +208,13 @@ const (
 	expiredUnlessExtended = -1
 )
 
-// acquireWaiting sends the one statement that acquires, or waits for the row, and
-// returns its answer.
+// acquireWaiting acquires, or waits for the row, and returns the server's answer.
 func (l *Locker) acquireWaiting(ctx context.Context, q *lockdb.Queries, key string, p lockdb.AcquireLockParams) (int64, error) {
-	if l.known.has(key) {
-		answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, 0)))
-		if err != nil || answer != 0 {
+	if p.ReclaimHex == "" && l.known.has(key) {
+		answer, err := acquireKnown(ctx, q, p)
+		if err != nil || answer != noRow {
 			return answer, err
 		}
-		l.known.forget(key) // purged since
 	}
 
 	answer, affected, err := answerOf(q.AcquireLock(ctx, p))
@@ -226,8 +225,21 @@ func (l *Locker) acquireWaiting(ctx context.Context, q *lockdb.Queries, key stri
 		// A row was updated; one that was inserted may vanish with the transaction.
 		// Only the next statement's cost hangs on it.
 		l.known.add(key)
+	case answer > 0:
+		l.known.forget(key) // purged since it was seen
 	}
 	return answer, nil
+}
+
+// acquireKnown acquires a key whose row was seen. It answers noRow also for a lock
+// of a key that is or was leased.
+func acquireKnown(ctx context.Context, q *lockdb.Queries, p lockdb.AcquireLockParams) (int64, error) {
+	if p.Status == lockdb.StatusInactive {
+		answer, _, err := answerOf(q.LockKnownLock(ctx, lockdb.LockKnownLockParams{OwnerHex: p.OwnerHex, KeyHex: p.KeyHex}))
+		return answer, err
+	}
+	answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, unmarked)))
+	return answer, err
 }
 
 // acquireNoWait is acquireWaiting for those who would rather be refused.
@@ -265,19 +277,29 @@ func takeOver(ctx context.Context, q *lockdb.Queries, w wait, p lockdb.AcquireLo
 		return noFreeRow, nil
 	}
 	// If it was not claimed (zero), it is another's by now, and the answer says so.
-	answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, -dead)))
+	over := unmarked
+	if dead > 0 {
+		over = leaseIDs{-dead, -dead}
+	}
+	answer, _, err := answerOf(q.AcquireKnownLock(ctx, knownParams(p, over)))
 	return answer, err
 }
 
-func knownParams(p lockdb.AcquireLockParams, deadLeaseID int64) lockdb.AcquireKnownLockParams {
+// leaseIDs are those from one to another, which are over once they have expired.
+type leaseIDs struct{ from, to int64 }
+
+// unmarked are the ids of leases that cannot have been extended.
+var unmarked = leaseIDs{0, math.MaxInt64}
+
+func knownParams(p lockdb.AcquireLockParams, over leaseIDs) lockdb.AcquireKnownLockParams {
 	return lockdb.AcquireKnownLockParams{
-		DeadLeaseID: deadLeaseID,
-		KeyHex:      p.KeyHex,
-		OwnerHex:    p.OwnerHex,
-		LeaseID:     p.LeaseID,
-		Status:      p.Status,
-		TtlMicros:   p.TtlMicros,
-		ReclaimHex:  p.ReclaimHex,
+		KeyHex:    p.KeyHex,
+		OwnerHex:  p.OwnerHex,
+		LeaseID:   p.LeaseID,
+		Status:    p.Status,
+		TtlMicros: p.TtlMicros,
+		OverFrom:  over.from,
+		OverTo:    over.to,
 	}
 }
 

@@ -35,7 +35,7 @@ import (
 // is never run again, and otherwise as [Locker.LockTx] does. After every error
 // but ErrCommitUnknown and ErrAbortIgnored nothing was committed.
 //
-// It adds one statement to the transaction, and no commit.
+// It adds one statement to the transaction, as LockTx does, and no commit.
 func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context, tx *sql.Tx) error, opts ...AcquireOption) (err error) {
 	a, err := l.lockOptions(key, opts)
 	if err != nil {

@@ -81,7 +81,7 @@ func (l *Locker) Owner() string { return l.owner }
 // and closes: two round trips and a packet, as it still does for the operators'
 // verbs, for AcquireManyTx, and for what is seldom needed). Each connection of the pool prepares a statement at its first use
 // there and keeps it, which counts towards the server's
-// max_prepared_stmt_count: at most nine a connection.
+// max_prepared_stmt_count: at most ten a connection.
 //
 // Call it once at start-up, after the migrations; transactions given to the
 // Locker must then come from the db given to New. It takes a connection of the

@@ -172,7 +172,7 @@ func TestEachOperationIsObservedOnce(t *testing.T) {
 		{"AcquireTx", acquireTx, nil, []string{"acquire epoch=7 attempts=1 err=none"}, false},
 		{"AcquireTx held", acquireTx, answers{"AcquireLock": held, "AcquireKnownLock": held}, []string{"acquire epoch=0 attempts=1 err=held"}, false},
 		{"LockTx", lockTx, nil, []string{"lock epoch=7 attempts=1 err=none"}, false},
-		{"LockTx aborted", lockTx, answers{"AcquireKnownLock": {err: errDeadlock}}, []string{"lock epoch=0 attempts=1 err=aborted"}, false},
+		{"LockTx aborted", lockTx, answers{"LockKnownLock": {err: errDeadlock}}, []string{"lock epoch=0 attempts=1 err=aborted"}, false},
 		{"VerifyTx", verifyTx, nil, []string{"verify epoch=7 attempts=1 err=none"}, false},
 		{"VerifyTx lost", verifyTx, answers{"VerifyLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "verify epoch=7 attempts=1 err=lost"}, false},
 		{"RenewTx", renewTx, nil, []string{"renew epoch=7 attempts=1 err=none"}, false},

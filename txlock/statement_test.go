@@ -202,6 +202,52 @@ func TestKnownKeys(t *testing.T) {
 	}
 }
 
+// A lock of a key that was seen goes by a shorter statement, which leaves leases, and
+// keys that have gone, to the other one.
+func TestKnownKeysLocked(t *testing.T) {
+	m := newMocked(t)
+	tx := m.begin()
+	for _, step := range []struct {
+		statement string
+		result    driver.Result
+	}{
+		{"AcquireLock", sqlmock.NewResult(1, 1)}, // inserted: may be rolled back
+		{"AcquireLock", sqlmock.NewResult(2, 2)}, // was there
+		{"LockKnownLock", sqlmock.NewResult(3, 1)},
+		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // leased, and
+		{"AcquireLock", sqlmock.NewResult(-11, 0)}, // held
+		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // leased, and
+		{"AcquireLock", sqlmock.NewResult(4, 2)},   // over
+		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // purged, and
+		{"AcquireLock", sqlmock.NewResult(5, 1)},   // fresh again
+		{"AcquireLock", sqlmock.NewResult(6, 1)},
+	} {
+		m.mock.ExpectExec("-- name: " + step.statement + " ").WillReturnResult(step.result)
+	}
+	for i, want := range []bool{true, true, true, false, true, true, true} {
+		err := m.LockTx(t.Context(), tx, "k")
+		var held *txlock.HeldError
+		switch {
+		case !want && (!errors.As(err, &held) || held.RetryAfter != 10*time.Microsecond):
+			t.Fatalf("step %d: got %v", i, err)
+		case want && err != nil:
+			t.Fatalf("step %d: %v", i, err)
+		}
+	}
+}
+
+// Who reclaims a key that was seen takes the statement that asks for its owner.
+func TestKnownKeysReclaimed(t *testing.T) {
+	m := newMocked(t)
+	tx := m.begin()
+	for range 2 {
+		m.mock.ExpectExec("-- name: AcquireLock ").WillReturnResult(sqlmock.NewResult(2, 2))
+		if _, err := m.AcquireTx(t.Context(), tx, "k", txlock.Reclaim()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestDeadline(t *testing.T) {
 	m := newMocked(t)
 	ctx := t.Context()

@@ -24,7 +24,7 @@ func granting(other func(statement string) (reply, bool)) func(string, ...any) r
 			}
 		}
 		switch statement {
-		case "AcquireLock", "AcquireKnownLock", "AcquireLockNoWait":
+		case "AcquireLock", "AcquireKnownLock", "LockKnownLock", "AcquireLockNoWait":
 			return reply{insertID: 7, affected: 2}
 		case "RenewLeases":
 			return reply{affected: 2 * batchSize(args)}

@@ -54,7 +54,7 @@ var freeRow = oneRow([]byte("a"), []byte("another"), int64(6), int64(0), int64(0
 // usual is what a server answers where all goes well.
 func usual(name string, args []driver.NamedValue) answer {
 	switch name {
-	case "AcquireLock", "AcquireKnownLock":
+	case "AcquireLock", "AcquireKnownLock", "LockKnownLock":
 		return answer{insertID: 7, affected: 1}
 	case "SELECT n FROM ledger":
 		return oneRow([]byte("1"))[0]
@@ -173,6 +173,8 @@ func operations() []operation {
 		{name: "AcquireManyTx of an expired lease that was kept", inTx: true, keys: ab, answers: map[string][]answer{"LockRows": {{rows: [][]driver.Value{{int64(0), int64(6), int64(1)}, {int64(1), int64(6), int64(0)}}}}}, run: acquireMany()},
 		{name: "AcquireManyTx with NoWait", inTx: true, keys: ab, run: acquireMany(txlock.NoWait())},
 		{name: "LockTx", inTx: true, keys: a, run: lockTx()},
+		{name: "LockTx of a known key", inTx: true, keys: a, prepare: knows, run: lockTx()},
+		{name: "LockTx of a known key that was leased or purged", inTx: true, keys: a, prepare: knows, answers: map[string][]answer{"LockKnownLock": insertID(0)}, run: lockTx()},
 		{name: "LockTx with NoWait", inTx: true, keys: a, run: lockTx(txlock.NoWait())},
 		{name: "RenewTx", inTx: true, keys: a, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.RenewTx(ctx, b.tx) }},
 		{name: "VerifyTx", inTx: true, keys: a, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.VerifyTx(ctx, b.tx) }},
