@@ -61,12 +61,15 @@ type bench struct {
 	contenders []contender.Contender
 	wire       measure.Wire
 	env        contender.Env
+	peers      []int // their processes
 	faults     bool
 	waiting    []int
+	held       int           // keys held by one process
+	heldTTL    time.Duration // of these
 }
 
 func parse(args []string) (*bench, error) {
-	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, faults: true, contenders: contender.All()}
+	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, held: 10000, heldTTL: 10 * time.Second, faults: true, contenders: contender.All()}
 	var engines, only string
 	var short bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -91,6 +94,7 @@ func parse(args []string) (*bench, error) {
 	b.engines = strings.Split(engines, ",")
 	if short {
 		b.rounds, b.slice, b.workers, b.rows, b.waiting, b.faults = 2, 100*time.Millisecond, []int{8}, []int{1000}, []int{1}, false
+		b.held, b.heldTTL = 100, 2*time.Second
 	}
 	if only != "" {
 		var some []contender.Contender
@@ -126,6 +130,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, etcd.Stop()) }()
 	b.env = contender.Env{TTL: 10 * time.Second, Redis: redis.Addr(), DurableRedis: durable.Addr(), Etcd: etcd.Addr(), Dial: b.wire.Dial}
+	b.peers = []int{redis.Pid(), durable.Pid(), etcd.Pid()}
 	for _, name := range b.engines {
 		if err := b.onEngine(ctx, name, r); err != nil {
 			return err
@@ -174,8 +179,9 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 	}
 	e := b.env
 	e.MySQL = config
+	m := &measure.Meter{Wire: &b.wire, Database: status, Servers: append([]int{server.Pid()}, b.peers...)}
 	if rows == b.rows[0] {
-		if err := b.beside(ctx, engine, e, r); err != nil {
+		if err := b.beside(ctx, engine, e, m, r); err != nil {
 			return err
 		}
 	}
@@ -186,7 +192,7 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 			}
 			s := setting{Engine: engine, Rows: rows, Workers: workers, Keys: keys}
 			fmt.Fprintln(os.Stderr, s)
-			row, err := b.measureRow(ctx, s, e, status)
+			row, err := b.measureRow(ctx, s, e, m)
 			if err != nil {
 				return err
 			}
@@ -196,8 +202,9 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 	return nil
 }
 
-// beside measures what is no rate: hand-overs, and holders that are paused.
-func (b *bench) beside(ctx context.Context, engine string, e contender.Env, r *results) (err error) {
+// beside measures what is no rate: hand-overs, holding many keys, and holders that are
+// paused.
+func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *measure.Meter, r *results) (err error) {
 	db, err := open(e.MySQL)
 	if err != nil {
 		return err
@@ -218,7 +225,19 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, r *r
 			}
 			r.handovers = append(r.handovers, engineHandover{engine, h})
 		}
-		if b.faults && engine == b.engines[0] { // it is the same on all
+		// What is kept elsewhere is the same on all engines.
+		first := engine == b.engines[0]
+		if c.Hold != nil && (first || c.Promises.OtherServer == "") {
+			fmt.Fprintf(os.Stderr, "%s, %d keys held, %s\n", engine, b.held, c.Name)
+			many := e
+			many.TTL = b.heldTTL
+			h, err := b.hold(ctx, c, many, m, b.held)
+			if err != nil {
+				return err
+			}
+			r.held = append(r.held, engineHeld{engine, h})
+		}
+		if b.faults && first {
 			fmt.Fprintf(os.Stderr, "%s, paused holders, %s\n", engine, c.Name)
 			p, err := b.pause(ctx, c, e, db)
 			if err != nil {

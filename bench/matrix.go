@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -60,6 +59,7 @@ type cell struct {
 	P99   time.Duration
 	// Per operation.
 	Statements, Commits, Trips, Sent, Received, Redo, Allocs float64
+	ClientCPU, ServerCPU                                     float64 // microseconds
 	Operations                                               int64
 }
 
@@ -70,7 +70,7 @@ type row struct {
 }
 
 // measureRow lets all contenders take turns, rounds times.
-func (b *bench) measureRow(ctx context.Context, s setting, e contender.Env, status *sql.DB) (r row, err error) {
+func (b *bench) measureRow(ctx context.Context, s setting, e contender.Env, m *measure.Meter) (r row, err error) {
 	type entrant struct {
 		contender.Contender
 		lock    contender.Lock
@@ -93,7 +93,7 @@ func (b *bench) measureRow(ctx context.Context, s setting, e contender.Env, stat
 		entrants = append(entrants, &entrant{Contender: c, lock: lock})
 	}
 	turn := func(c *entrant, lasts time.Duration) (*measure.Sample, error) {
-		sample, err := measure.Slice(ctx, &b.wire, status, s.Workers, lasts, func(ctx context.Context, worker int) error {
+		sample, err := m.Slice(ctx, s.Workers, lasts, func(ctx context.Context, worker int) error {
 			n := s.key(worker)
 			return c.lock.Do(ctx, worker, ground.Key(n), ground.Transfer(n, s.Rows))
 		})
@@ -129,26 +129,19 @@ func summed(name string, samples, reference []*measure.Sample) cell {
 	c := cell{Contender: name}
 	var ratios, rates []float64
 	var latencies []time.Duration
-	var all measure.Sample
+	var all measure.Counts
 	for i, s := range samples {
 		ratios, rates = append(ratios, s.Rate()/reference[i].Rate()), append(rates, s.Rate())
 		latencies = append(latencies, s.Latencies...)
-		all.Operations += s.Operations
-		all.Status.Statements += s.Status.Statements
-		all.Status.Commits += s.Status.Commits
-		all.Status.Redo += s.Status.Redo
-		all.Traffic.Trips += s.Traffic.Trips
-		all.Traffic.Sent += s.Traffic.Sent
-		all.Traffic.Received += s.Traffic.Received
-		all.Allocs += s.Allocs
+		c.Operations += s.Operations
+		all = all.Plus(s.Counts)
 	}
 	slices.Sort(latencies)
 	c.Ratio, c.Rate = measure.SpreadOf(ratios), measure.SpreadOf(rates)
 	c.P50, c.P99 = measure.Quantile(latencies, 0.5), measure.Quantile(latencies, 0.99)
-	per := func(n int64) float64 { return float64(n) / float64(max(all.Operations, 1)) }
-	c.Operations = all.Operations
+	per := func(n int64) float64 { return float64(n) / float64(max(c.Operations, 1)) }
 	c.Statements, c.Commits, c.Redo = per(all.Status.Statements), per(all.Status.Commits), per(all.Status.Redo)
 	c.Trips, c.Sent, c.Received = per(all.Traffic.Trips), per(all.Traffic.Sent), per(all.Traffic.Received)
-	c.Allocs = per(all.Allocs)
+	c.Allocs, c.ClientCPU, c.ServerCPU = per(all.Allocs), per(all.ClientCPU.Microseconds()), per(all.ServerCPU.Microseconds())
 	return c
 }

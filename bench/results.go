@@ -22,11 +22,17 @@ type results struct {
 	rows      []row
 	handovers []engineHandover
 	paused    []enginePaused
+	held      []engineHeld
 }
 
 type engineHandover struct {
 	engine string
 	handover
+}
+
+type engineHeld struct {
+	engine string
+	held
 }
 
 type enginePaused struct {
@@ -71,6 +77,7 @@ func (r *results) markdown() []byte {
 	p.say("")
 	r.promises(&p)
 	r.handOverTable(&p)
+	r.heldTable(&p)
 	for _, row := range r.rows {
 		r.table(&p, row)
 	}
@@ -152,6 +159,25 @@ func (r *results) handOverTable(p *page) {
 	}
 }
 
+func (r *results) heldTable(p *page) {
+	if len(r.held) == 0 {
+		return
+	}
+	p.say("## Holding %d keys", r.bench.held)
+	p.say("")
+	p.say("One process holds them with a TTL of %s and renews them every third of it, in the way each has; what that takes in a second. Redis and etcd are measured once. In the row `unprotected` nothing is held: it is what the servers do by themselves.", r.bench.heldTTL)
+	p.say("")
+	p.say("| | | round trips | bytes sent | received | statements | commits | redo, bytes | client CPU, ms | servers CPU, ms |")
+	p.say("|---|---|---|---|---|---|---|---|---|---|")
+	for _, h := range r.held {
+		per := func(n int64) float64 { return float64(n) / h.Lasted.Seconds() }
+		c := h.Counts
+		p.say("| %s | %s | %.1f | %.0f | %.0f | %.1f | %.1f | %.0f | %.1f | %.1f |", h.engine, h.Contender, per(c.Traffic.Trips), per(c.Traffic.Sent), per(c.Traffic.Received),
+			per(c.Status.Statements), per(c.Status.Commits), per(c.Status.Redo), per(c.ClientCPU.Microseconds())/1000, per(c.ServerCPU.Microseconds())/1000)
+	}
+	p.say("")
+}
+
 func spread(s measure.Spread, format string) string {
 	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Low, s.High)
 }
@@ -159,13 +185,13 @@ func spread(s measure.Spread, format string) string {
 func (r *results) table(p *page, row row) {
 	p.say("## %s", row.setting)
 	p.say("")
-	p.say("Transactions a second by those of `%s` in the same round: median (quartiles) of %d rounds. Then its own rate, and for each transaction: latency, statements and commits that the server counted, round trips and bytes of all connections, bytes of redo log, allocations of the client.", contender.Reference, r.bench.rounds)
+	p.say("Transactions a second by those of `%s` in the same round: median (quartiles) of %d rounds. Then its own rate, and for each transaction: latency, statements and commits that the server counted, round trips and bytes of all connections, bytes of redo log, allocations of the client, and microseconds of processor time of the client and of all servers.", contender.Reference, r.bench.rounds)
 	p.say("")
-	p.say("| | ratio | per second | p50, ms | p99, ms | statements | commits | round trips | bytes sent | received | redo | allocations |")
-	p.say("|---|---|---|---|---|---|---|---|---|---|---|---|")
+	p.say("| | ratio | per second | p50, ms | p99, ms | statements | commits | round trips | bytes sent | received | redo | allocations | client CPU, µs | servers CPU, µs |")
+	p.say("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, c := range row.Cells {
-		p.say("| %s | **%.2f** (%.2f–%.2f) | %.0f | %.2f | %.2f | %.1f | %.1f | %.1f | %.0f | %.0f | %.0f | %.0f |", c.Contender, c.Ratio.Median, c.Ratio.Low, c.Ratio.High, c.Rate.Median,
-			milliseconds(c.P50), milliseconds(c.P99), c.Statements, c.Commits, c.Trips, c.Sent, c.Received, c.Redo, c.Allocs)
+		p.say("| %s | **%.2f** (%.2f–%.2f) | %.0f | %.2f | %.2f | %.1f | %.1f | %.1f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |", c.Contender, c.Ratio.Median, c.Ratio.Low, c.Ratio.High, c.Rate.Median,
+			milliseconds(c.P50), milliseconds(c.P99), c.Statements, c.Commits, c.Trips, c.Sent, c.Received, c.Redo, c.Allocs, c.ClientCPU, c.ServerCPU)
 	}
 	p.say("")
 }

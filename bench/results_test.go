@@ -15,14 +15,17 @@ import (
 func sample(operations int64) *measure.Sample {
 	return &measure.Sample{
 		Operations: operations, Took: time.Second, Latencies: []time.Duration{time.Millisecond, 3 * time.Millisecond},
-		Traffic: measure.Traffic{Trips: 7 * operations}, Status: measure.Status{Statements: 7 * operations, Commits: operations}, Allocs: 10 * operations,
+		Counts: measure.Counts{
+			Traffic: measure.Traffic{Trips: 7 * operations}, Status: measure.Status{Statements: 7 * operations, Commits: operations},
+			Allocs: 10 * operations, ClientCPU: time.Duration(operations) * 40 * time.Microsecond, ServerCPU: time.Duration(operations) * 50 * time.Microsecond,
+		},
 	}
 }
 
 // What is compared is the rates of the same round.
 func TestSummed(t *testing.T) {
 	c := summed("x", []*measure.Sample{sample(10), sample(40), sample(300)}, []*measure.Sample{sample(10), sample(20), sample(100)})
-	if c.Ratio != (measure.Spread{Low: 1, Median: 2, High: 3}) || c.Operations != 350 || c.Trips != 7 || c.Statements != 7 || c.Commits != 1 || c.Allocs != 10 || c.P99 != 3*time.Millisecond {
+	if c.Ratio != (measure.Spread{Low: 1, Median: 2, High: 3}) || c.Operations != 350 || c.Trips != 7 || c.Statements != 7 || c.Commits != 1 || c.Allocs != 10 || c.ClientCPU != 40 || c.ServerCPU != 50 || c.P99 != 3*time.Millisecond {
 		t.Errorf("%+v", c)
 	}
 }
@@ -34,11 +37,15 @@ func TestTablesAndChart(t *testing.T) {
 			{Contender: contender.Reference, Ratio: measure.Spread{Low: 1, Median: 1, High: 1}},
 			{Contender: "Do", Ratio: measure.Spread{Low: 0.9, Median: 0.95, High: 9}},
 		}}},
-		paused:    []enginePaused{{"mysql", paused{Contender: "redislock", Acknowledged: 100, Lost: 3}}},
+		paused: []enginePaused{{"mysql", paused{Contender: "redislock", Acknowledged: 100, Lost: 3}}},
+		held: []engineHeld{{"mysql", held{Contender: "Do", Keys: 100, Lasted: 2 * time.Second, Counts: measure.Counts{
+			Traffic: measure.Traffic{Trips: 20, Sent: 400, Received: 200}, Status: measure.Status{Statements: 10, Commits: 4, Redo: 5000}, ClientCPU: time.Second, ServerCPU: 3 * time.Second,
+		}}}},
 		handovers: []engineHandover{{"mysql", handover{Contender: "Do", Waiting: 1, Took: measure.Spread{Low: 1, Median: 2, High: 3}, Questions: 4}}},
 	}
 	text := string(r.markdown())
-	for _, want := range []string{"| Do | **0.95** (0.90–9.00) |", "**3 of 100**", "| Do | 2.0 (1.0–3.0) | 4.0 |"} {
+	for _, want := range []string{"| Do | **0.95** (0.90–9.00) |", "**3 of 100**", "| Do | 2.0 (1.0–3.0) | 4.0 |",
+		"| mysql | Do | 10.0 | 200 | 100 | 5.0 | 2.0 | 2500 | 500.0 | 1500.0 |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

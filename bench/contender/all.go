@@ -11,16 +11,16 @@ var transaction = Promises{SurvivesCrash: true, Fences: true, Atomic: true}
 // SQL are those that need nothing but the database.
 func SQL() []Contender {
 	return []Contender{
-		{Name: "unprotected", About: "BEGIN, business, COMMIT", Unlocked: true, Promises: Promises{SurvivesCrash: true, Atomic: true}, Open: unprotected},
+		{Name: "unprotected", About: "BEGIN, business, COMMIT", Unlocked: true, Promises: Promises{SurvivesCrash: true, Atomic: true}, Open: unprotected, Hold: holdNothing},
 		{Name: Reference, About: "of a row made for it, in the business transaction", Promises: transaction, Open: forUpdate},
 		{Name: "SELECT ... FOR UPDATE, prepared", About: "the same, by a prepared statement", Promises: transaction, Open: forUpdatePrepared},
 		{Name: "Do", Ours: true, About: "Locker.Do", Promises: transaction, Open: openHelix(false, helixDo)},
 		{Name: "Do, prepared", Ours: true, About: "the same, after Locker.Prepare", Promises: transaction, Open: openHelix(true, helixDo)},
 		{Name: "lease in the transaction", Ours: true, About: "AcquireTx, business, ReleaseTx, COMMIT, after Locker.Prepare", Promises: transaction, Open: openHelix(true, helixLease)},
 		{Name: "fenced under a held lease", Ours: true, About: "Lease.InTx of a lease that is kept alive, after Locker.Prepare", Promises: transaction, OwnKeys: true, Open: openHelix(true, helixFenced)},
-		{Name: "lease around it", Ours: true, About: "Acquire (waits), a fenced transaction, Release, after Locker.Prepare", Promises: Promises{SurvivesCrash: true, Fences: true}, Open: openHelix(true, helixRun)},
-		{Name: "GET_LOCK", About: "on the connection of the transaction, around it: both end with the connection", Promises: Promises{SurvivesCrash: true, Fences: true}, Open: getLock},
-		{Name: "lease table by hand", About: "upsert, then select, each in autocommit, before the transaction; an update after it", Promises: Promises{SurvivesCrash: true}, Open: handWrittenLease},
+		{Name: "lease around it", Ours: true, About: "Acquire (waits), a fenced transaction, Release, after Locker.Prepare", Promises: Promises{SurvivesCrash: true, Fences: true}, Open: openHelix(true, helixRun), Hold: holdLeases},
+		{Name: "GET_LOCK", About: "on the connection of the transaction, around it: both end with the connection", Promises: Promises{SurvivesCrash: true, Fences: true}, Open: getLock, Hold: holdNamedLocks},
+		{Name: "lease table by hand", About: "upsert, then select, each in autocommit, before the transaction; an update after it", Promises: Promises{SurvivesCrash: true}, Open: handWrittenLease, Hold: holdLeaseTable},
 	}
 }
 

@@ -35,6 +35,9 @@ type Contender struct {
 	// Unlocked says that it locks nothing.
 	Unlocked bool
 	Open     func(ctx context.Context, e Env) (Lock, error)
+	// Hold takes many keys that nobody has, and keeps them; nil: it holds no longer
+	// than a transaction.
+	Hold func(ctx context.Context, e Env, keys int) (Held, error)
 }
 
 // Promises are what a way holds when things go wrong.

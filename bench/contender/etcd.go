@@ -27,6 +27,7 @@ func Etcd() []Contender {
 		// https://etcd.io/docs/v3.5/learning/why/#notes-on-the-usage-of-lock-and-lease.
 		Promises: Promises{SurvivesCrash: true, OtherServer: "etcd"},
 		Open:     openEtcd,
+		Hold:     holdEtcd,
 	}}
 }
 

@@ -16,14 +16,14 @@ func Redis() []Contender {
 	memory := func(e Env) string { return e.Redis }
 	durable := func(e Env) string { return e.DurableRedis }
 	return []Contender{
-		redisContender("redislock", "a key with a TTL in one Redis, tried every 5 ms; a Redis that restarts has forgotten it", memory, newRedislock),
-		redisContender("redislock, fsync always", "the same, and Redis writes each change to disk before it answers", durable, newRedislock),
-		redisContender("redsync", "Redlock's algorithm on one Redis, tried every 5 ms; a Redis that restarts has forgotten the key", memory, newRedsync),
-		redisContender("redsync, fsync always", "the same, and Redis writes each change to disk before it answers", durable, newRedsync),
+		redisContender("redislock", "a key with a TTL in one Redis, tried every 5 ms; a Redis that restarts has forgotten it", memory, newRedislock, holdRedislock),
+		redisContender("redislock, fsync always", "the same, and Redis writes each change to disk before it answers", durable, newRedislock, holdRedislock),
+		redisContender("redsync", "Redlock's algorithm on one Redis, tried every 5 ms; a Redis that restarts has forgotten the key", memory, newRedsync, holdRedsync),
+		redisContender("redsync, fsync always", "the same, and Redis writes each change to disk before it answers", durable, newRedsync, holdRedsync),
 	}
 }
 
-func redisContender(name, about string, addr func(Env) string, locks func(*redis.Client, Env) redisLocker) Contender {
+func redisContender(name, about string, addr func(Env) string, locks func(*redis.Client, Env) redisLocker, hold func(addr func(Env) string) func(context.Context, Env, int) (Held, error)) Contender {
 	return Contender{
 		Name:  name,
 		About: about,
@@ -36,6 +36,7 @@ func redisContender(name, about string, addr func(Env) string, locks func(*redis
 		Open: func(ctx context.Context, e Env) (Lock, error) {
 			return openRedis(ctx, e, addr(e), locks)
 		},
+		Hold: hold(addr),
 	}
 }
 
@@ -49,7 +50,7 @@ type redisLock struct {
 }
 
 func openRedis(ctx context.Context, e Env, addr string, locks func(*redis.Client, Env) redisLocker) (Lock, error) {
-	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: e.Dial, PoolSize: manyConnections})
+	client := newRedis(e, addr)
 	if err := client.Ping(ctx).Err(); err != nil {
 		return nil, errors.Join(fmt.Errorf("contender: redis at %s does not answer: %w: start it", addr, err), client.Close())
 	}
@@ -58,6 +59,10 @@ func openRedis(ctx context.Context, e Env, addr string, locks func(*redis.Client
 		return nil, errors.Join(err, client.Close())
 	}
 	return &redisLock{db: db, client: client, lock: locks(client, e)}, nil
+}
+
+func newRedis(e Env, addr string) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: addr, Dialer: e.Dial, PoolSize: manyConnections})
 }
 
 func (l *redisLock) Do(ctx context.Context, _ int, key string, business Business) (err error) {
@@ -98,7 +103,7 @@ func newRedislock(client *redis.Client, e Env) redisLocker {
 }
 
 func newRedsync(client *redis.Client, e Env) redisLocker {
-	sync := redsync.New(goredis.NewPool(client))
+	sync := redsyncOn(client)
 	return func(ctx context.Context, key string) (func(context.Context) error, error) {
 		mutex := sync.NewMutex(key, redsync.WithExpiry(e.TTL),
 			redsync.WithRetryDelay(retryDelay), redsync.WithTries(int(acquirePatience/retryDelay)))
@@ -120,4 +125,8 @@ func newRedsync(client *redis.Client, e Env) redisLocker {
 			return err
 		}, nil
 	}
+}
+
+func redsyncOn(client *redis.Client) *redsync.Redsync {
+	return redsync.New(goredis.NewPool(client))
 }

@@ -137,8 +137,8 @@ func (l *leaseTable) Close() error { return l.db.Close() }
 // leaseRetry is how long it waits before it asks again.
 const leaseRetry = 5 * time.Millisecond
 
-func (l *leaseTable) Do(ctx context.Context, _ int, key string, business Business) (err error) {
-	me := rand.Text()
+// take waits until the key is me's.
+func (l *leaseTable) take(ctx context.Context, key, me string) error {
 	for {
 		if _, err := l.db.ExecContext(ctx, `INSERT INTO leases (name, owner, expires_at) VALUES (?, ?, NOW(6) + INTERVAL ? MICROSECOND)
 			ON DUPLICATE KEY UPDATE owner = IF(expires_at < NOW(6), VALUES(owner), owner), expires_at = IF(owner = VALUES(owner), VALUES(expires_at), expires_at)`,
@@ -150,11 +150,18 @@ func (l *leaseTable) Do(ctx context.Context, _ int, key string, business Busines
 			return err
 		}
 		if owner == me {
-			break
+			return nil
 		}
 		if err := sleep(ctx, leaseRetry); err != nil {
 			return err
 		}
+	}
+}
+
+func (l *leaseTable) Do(ctx context.Context, _ int, key string, business Business) (err error) {
+	me := rand.Text()
+	if err := l.take(ctx, key, me); err != nil {
+		return err
 	}
 	defer func() {
 		_, releaseErr := l.db.ExecContext(ctx, "UPDATE leases SET expires_at = '2000-01-01' WHERE name = ? AND owner = ?", key, me)

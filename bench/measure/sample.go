@@ -8,13 +8,11 @@ import (
 
 // Sample is what one contender did in one slice of time.
 type Sample struct {
+	Counts
+
 	Operations int64
 	Took       time.Duration
 	Latencies  []time.Duration
-	Traffic    Traffic
-	Status     Status
-	Allocs     int64 // of the client's process
-	AllocBytes int64
 }
 
 // Rate is operations per second.

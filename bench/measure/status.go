@@ -15,10 +15,6 @@ type Status struct {
 	Redo       int64 // bytes of InnoDB's log
 }
 
-func (s Status) minus(t Status) Status {
-	return Status{s.Statements - t.Statements, s.Commits - t.Commits, s.Redo - t.Redo}
-}
-
 // of the server that db reaches. The statement itself is counted once.
 func statusOf(ctx context.Context, db *sql.DB) (s Status, err error) {
 	// The names of the two engines for the end of the log.
