@@ -63,13 +63,14 @@ type bench struct {
 	env        contender.Env
 	peers      []int // their processes
 	faults     bool
+	pausedTTL  time.Duration // of holders that are paused for twice as long; etcd has none below 2 s
 	waiting    []int
 	held       int           // keys held by one process
 	heldTTL    time.Duration // of these
 }
 
 func parse(args []string) (*bench, error) {
-	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, held: 10000, heldTTL: 10 * time.Second, faults: true, contenders: contender.All()}
+	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, held: 10000, heldTTL: 10 * time.Second, faults: true, pausedTTL: 2 * time.Second, contenders: contender.All()}
 	var engines, only string
 	var short bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -202,8 +203,8 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 	return nil
 }
 
-// beside measures what is no rate: hand-overs, holding many keys, and holders that are
-// paused.
+// beside measures what is no rate: hand-overs, holding many keys, row locks, and holders
+// that are paused.
 func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *measure.Meter, r *results) (err error) {
 	db, err := open(e.MySQL)
 	if err != nil {
@@ -236,6 +237,13 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *m
 				return err
 			}
 			r.held = append(r.held, engineHeld{engine, h})
+		}
+		if engine == string(testserver.MySQL) && c.Promises.OtherServer == "" {
+			l, err := b.rowLocks(ctx, c, e, db)
+			if err != nil {
+				return err
+			}
+			r.rowLocks = append(r.rowLocks, l)
 		}
 		if b.faults && first {
 			fmt.Fprintf(os.Stderr, "%s, paused holders, %s\n", engine, c.Name)

@@ -23,6 +23,7 @@ type results struct {
 	handovers []engineHandover
 	paused    []enginePaused
 	held      []engineHeld
+	rowLocks  []rowLocks
 }
 
 type engineHandover struct {
@@ -78,6 +79,7 @@ func (r *results) markdown() []byte {
 	r.promises(&p)
 	r.handOverTable(&p)
 	r.heldTable(&p)
+	r.lockTable(&p)
 	for _, row := range r.rows {
 		r.table(&p, row)
 	}
@@ -94,7 +96,7 @@ func yes(b bool) string {
 func (r *results) promises(p *page) {
 	p.say("## What each one promises")
 	p.say("")
-	p.say("Increments lost: three processes count under the lock, by reading, thinking and writing, and each is paused once, in between, for twice the TTL.")
+	p.say("Increments lost: three processes count under the lock, by reading, thinking for 10 ms and writing, each every 70 ms; and each is paused once, before it writes, for twice the TTL.")
 	p.say("")
 	engines := r.engines()
 	p.say("| | how | survives a crash of the holder | fences a paused holder | commits with the business rows | needs another server | increments lost, of those acknowledged: %s |", strings.Join(engines, " / "))
@@ -174,6 +176,22 @@ func (r *results) heldTable(p *page) {
 		c := h.Counts
 		p.say("| %s | %s | %.1f | %.0f | %.0f | %.1f | %.1f | %.0f | %.1f | %.1f |", h.engine, h.Contender, per(c.Traffic.Trips), per(c.Traffic.Sent), per(c.Traffic.Received),
 			per(c.Status.Statements), per(c.Status.Commits), per(c.Status.Redo), per(c.ClientCPU.Microseconds())/1000, per(c.ServerCPU.Microseconds())/1000)
+	}
+	p.say("")
+}
+
+func (r *results) lockTable(p *page) {
+	if len(r.rowLocks) == 0 {
+		return
+	}
+	p.say("## Row locks")
+	p.say("")
+	p.say("What InnoDB has locked while the business runs, before that itself locks anything (`performance_schema.data_locks` of MySQL): IX and IS are of the table, REC_NOT_GAP is a record without the gap before it.")
+	p.say("")
+	p.say("| | locked |")
+	p.say("|---|---|")
+	for _, l := range r.rowLocks {
+		p.say("| %s | %s |", l.Contender, l.Locks)
 	}
 	p.say("")
 }

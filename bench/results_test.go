@@ -41,10 +41,11 @@ func TestTablesAndChart(t *testing.T) {
 		held: []engineHeld{{"mysql", held{Contender: "Do", Keys: 100, Lasted: 2 * time.Second, Counts: measure.Counts{
 			Traffic: measure.Traffic{Trips: 20, Sent: 400, Received: 200}, Status: measure.Status{Statements: 10, Commits: 4, Redo: 5000}, ClientCPU: time.Second, ServerCPU: 3 * time.Second,
 		}}}},
+		rowLocks:  []rowLocks{{"Do", "helix_locks IX"}},
 		handovers: []engineHandover{{"mysql", handover{Contender: "Do", Waiting: 1, Took: measure.Spread{Low: 1, Median: 2, High: 3}, Questions: 4}}},
 	}
 	text := string(r.markdown())
-	for _, want := range []string{"| Do | **0.95** (0.90–9.00) |", "**3 of 100**", "| Do | 2.0 (1.0–3.0) | 4.0 |",
+	for _, want := range []string{"| Do | **0.95** (0.90–9.00) |", "**3 of 100**", "| Do | 2.0 (1.0–3.0) | 4.0 |", "| Do | helix_locks IX |",
 		"| mysql | Do | 10.0 | 200 | 100 | 5.0 | 2.0 | 2500 | 500.0 | 1500.0 |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -83,6 +83,9 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 		default:
 			t.Refused++ // late, and told so
 		}
+		// Where a key is never free, whoever has it now writes over what a late
+		// holder wrote, and so makes up for it.
+		time.Sleep(rests)
 	}
 	return errors.Join(messages.Encode(message{&t}), lock.Close())
 }
@@ -109,10 +112,9 @@ type paused struct {
 }
 
 const (
-	holders    = 3
-	thinks     = 10 * time.Millisecond
-	pausedTTL  = 2 * time.Second // etcd has no shorter one
-	pauseLasts = 2 * pausedTTL
+	holders = 3
+	thinks  = 10 * time.Millisecond
+	rests   = 60 * time.Millisecond
 )
 
 // pause lets several processes count under a lock, and pauses one after the other for
@@ -129,7 +131,7 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 	if err != nil {
 		return p, err
 	}
-	config := holderConfig{Contender: c.Name, DSN: e.MySQL.FormatDSN(), Redis: e.Redis, DurableRedis: e.DurableRedis, Etcd: e.Etcd, TTL: pausedTTL}
+	config := holderConfig{Contender: c.Name, DSN: e.MySQL.FormatDSN(), Redis: e.Redis, DurableRedis: e.DurableRedis, Etcd: e.Etcd, TTL: b.pausedTTL}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	type holder struct {
@@ -167,16 +169,16 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		}
 		running = append(running, holder{cmd, in, entered})
 	}
-	wait(ctx, time.Second)
+	wait(ctx, b.pausedTTL/2)
 	for _, h := range running {
 		select {
 		case <-h.entered:
-		case <-time.After(pauseLasts): // it does not get the key, or has ended
+		case <-time.After(2 * b.pausedTTL): // it does not get the key, or has ended
 		}
 		_ = h.cmd.Process.Signal(syscall.SIGSTOP) // or it has ended, and says why
-		wait(ctx, pauseLasts)
+		wait(ctx, 2*b.pausedTTL)
 		_ = h.cmd.Process.Signal(syscall.SIGCONT)
-		wait(ctx, time.Second/2)
+		wait(ctx, b.pausedTTL/4)
 	}
 	for _, h := range running {
 		_ = h.in.Close()
