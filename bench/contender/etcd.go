@@ -40,7 +40,9 @@ type etcdLock struct {
 	sessions map[int]*concurrency.Session // each worker's own, as a session waits for no key of its own
 }
 
-func openEtcd(ctx context.Context, e Env) (Lock, error) {
+func openEtcd(ctx context.Context, e Env) (Lock, error) { return newEtcdLock(ctx, e) }
+
+func newEtcdLock(ctx context.Context, e Env) (*etcdLock, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{e.Etcd},
 		Logger:    zap.NewNop(),

@@ -218,11 +218,11 @@ type heldMutexes struct {
 }
 
 func holdEtcd(ctx context.Context, e Env, n int) (Held, error) {
-	opened, err := openEtcd(ctx, e)
+	lock, err := newEtcdLock(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	h := &heldMutexes{lock: opened.(*etcdLock)}
+	h := &heldMutexes{lock: lock}
 	h.session, err = h.lock.session(ctx, 0)
 	if err == nil {
 		err = inParallel(n, func(i int) error { return concurrency.NewMutex(h.session, heldKey(i)).TryLock(ctx) })
