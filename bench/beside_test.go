@@ -75,7 +75,7 @@ func TestPausedHolders(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if p.Acknowledged == 0 || p.Lost > 0 != loses || p.Lost < 0 {
+				if p.Acknowledged == 0 || p.Committed < p.Acknowledged || p.Lost >= holders != loses || p.Lost > 0 != loses {
 					t.Errorf("%+v", p)
 				}
 			})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,16 +62,29 @@ type bench struct {
 	contenders []contender.Contender
 	wire       measure.Wire
 	env        contender.Env
-	peers      []int // their processes
-	faults     bool
+	peers      []int         // their processes
+	parts      []string      // of what is measured
 	pausedTTL  time.Duration // of holders that are paused for twice as long; etcd has none below 2 s
 	waiting    []int
 	held       int           // keys held by one process
 	heldTTL    time.Duration // of these
 }
 
+// The parts of a run.
+const (
+	partRates    = "rates"
+	partHandover = "handover"
+	partHeld     = "held"
+	partLocks    = "locks"
+	partPaused   = "paused"
+)
+
+var allParts = []string{partRates, partHandover, partHeld, partLocks, partPaused}
+
+func (b *bench) measures(part string) bool { return slices.Contains(b.parts, part) }
+
 func parse(args []string) (*bench, error) {
-	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, held: 10000, heldTTL: 10 * time.Second, faults: true, pausedTTL: 2 * time.Second, contenders: contender.All()}
+	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, held: 10000, heldTTL: 10 * time.Second, parts: allParts, pausedTTL: 2 * time.Second, contenders: contender.All()}
 	var engines, only string
 	var short bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -83,6 +97,15 @@ func parse(args []string) (*bench, error) {
 		b.rows = []int{n}
 		return err
 	})
+	f.Func("parts", "only these parts (default: "+strings.Join(allParts, ",")+")", func(s string) error {
+		b.parts = strings.Split(s, ",")
+		for _, part := range b.parts {
+			if !slices.Contains(allParts, part) {
+				return fmt.Errorf("there is no part %q, only %s", part, strings.Join(allParts, ","))
+			}
+		}
+		return nil
+	})
 	f.BoolVar(&b.fast, "fast", false, "servers that do not wait for the disk (default: as they come, durable)")
 	f.BoolVar(&short, "short", false, "see that all of it works: two rounds, few settings")
 	f.StringVar(&b.out, "out", "", "write RESULTS.md and the chart into this directory (default: print the tables)")
@@ -94,7 +117,8 @@ func parse(args []string) (*bench, error) {
 	}
 	b.engines = strings.Split(engines, ",")
 	if short {
-		b.rounds, b.slice, b.workers, b.rows, b.waiting, b.faults = 2, 100*time.Millisecond, []int{8}, []int{1000}, []int{1}, false
+		b.rounds, b.slice, b.workers, b.rows, b.waiting = 2, 100*time.Millisecond, []int{8}, []int{1000}, []int{1}
+		b.parts = slices.DeleteFunc(slices.Clone(b.parts), func(part string) bool { return part == partPaused })
 		b.held, b.heldTTL = 100, 2*time.Second
 	}
 	if only != "" {
@@ -151,7 +175,11 @@ func (b *bench) onEngine(ctx context.Context, name string, r *results) (err erro
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 	r.versions = append(r.versions, name+" "+server.Version)
-	for _, rows := range b.rows {
+	sizes := b.rows
+	if !b.measures(partRates) {
+		sizes = sizes[:1] // the others are for rates
+	}
+	for _, rows := range sizes {
 		if err := b.onGround(ctx, name, server, rows, r); err != nil {
 			return err
 		}
@@ -186,6 +214,9 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 			return err
 		}
 	}
+	if !b.measures(partRates) {
+		return nil
+	}
 	for _, workers := range b.workers {
 		for _, keys := range b.keys {
 			if workers == 1 && keys != ownKeys {
@@ -216,7 +247,7 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *m
 	}
 	for _, c := range b.contenders {
 		for _, waiting := range b.waiting {
-			if c.Unlocked || c.OwnKeys {
+			if c.Unlocked || c.OwnKeys || !b.measures(partHandover) {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "%s, hand-over, %s, %d waiting\n", engine, c.Name, waiting)
@@ -228,7 +259,7 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *m
 		}
 		// What is kept elsewhere is the same on all engines.
 		first := engine == b.engines[0]
-		if c.Hold != nil && (first || c.Promises.OtherServer == "") {
+		if b.measures(partHeld) && c.Hold != nil && (first || c.Promises.OtherServer == "") {
 			fmt.Fprintf(os.Stderr, "%s, %d keys held, %s\n", engine, b.held, c.Name)
 			many := e
 			many.TTL = b.heldTTL
@@ -238,14 +269,14 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *m
 			}
 			r.held = append(r.held, engineHeld{engine, h})
 		}
-		if engine == string(testserver.MySQL) && c.Promises.OtherServer == "" {
+		if b.measures(partLocks) && engine == string(testserver.MySQL) && c.Promises.OtherServer == "" {
 			l, err := b.rowLocks(ctx, c, e, db)
 			if err != nil {
 				return err
 			}
 			r.rowLocks = append(r.rowLocks, l)
 		}
-		if b.faults && first {
+		if b.measures(partPaused) && first {
 			fmt.Fprintf(os.Stderr, "%s, paused holders, %s\n", engine, c.Name)
 			p, err := b.pause(ctx, c, e, db)
 			if err != nil {

@@ -28,9 +28,13 @@ func (b *bench) rowLocks(ctx context.Context, c contender.Contender, e contender
 		}
 	}()
 	for range 3 { // by then the key is known to who remembers keys
-		if err := lock.Do(ctx, 0, ground.Key(0), func(ctx context.Context, _ *sql.Tx) error {
+		if err := lock.Do(ctx, 0, ground.Key(0), func(ctx context.Context, tx *sql.Tx) error {
+			var connection int64
+			if err := tx.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&connection); err != nil {
+				return err
+			}
 			return db.QueryRowContext(ctx, `SELECT COALESCE(GROUP_CONCAT(CONCAT(object_name, ' ', lock_mode) ORDER BY object_name, lock_type DESC, lock_mode SEPARATOR '; '), 'none')
-				FROM performance_schema.data_locks WHERE object_schema = DATABASE()`).Scan(&r.Locks)
+				FROM performance_schema.data_locks JOIN performance_schema.threads USING (thread_id) WHERE processlist_id = ?`, connection).Scan(&r.Locks)
 		}); err != nil {
 			return r, fmt.Errorf("%s, its row locks: %w", c.Name, err)
 		}

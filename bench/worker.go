@@ -83,14 +83,13 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 		default:
 			t.Refused++ // late, and told so
 		}
-		// Where a key is never free, whoever has it now writes over what a late
-		// holder wrote, and so makes up for it.
-		time.Sleep(rests)
+		time.Sleep(rests) // so that others come in
 	}
 	return errors.Join(messages.Encode(message{&t}), lock.Close())
 }
 
-// increment reads the counter, says that it has, thinks, and writes it.
+// increment reads the counter, says that it has, thinks, writes it, and enters that in
+// the ledger.
 func increment(ctx context.Context, tx *sql.Tx, read func() error) error {
 	var n int64
 	if err := tx.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = 0").Scan(&n); err != nil {
@@ -100,7 +99,10 @@ func increment(ctx context.Context, tx *sql.Tx, read func() error) error {
 		return err
 	}
 	time.Sleep(thinks)
-	_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = ? WHERE id = 0", n+1)
+	if _, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = ? WHERE id = 0", n+1); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO ledger (debit, credit, cents) VALUES (0, 0, 1)")
 	return err
 }
 
@@ -108,7 +110,8 @@ func increment(ctx context.Context, tx *sql.Tx, read func() error) error {
 type paused struct {
 	Contender             string
 	Acknowledged, Refused int64
-	Lost                  int64 // acknowledged, and not in the counter
+	Committed             int64 // by the ledger
+	Lost                  int64 // committed, and not in the counter
 }
 
 const (
@@ -121,11 +124,10 @@ const (
 // twice the TTL, in the middle of its business.
 func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.Env, db *sql.DB) (p paused, err error) {
 	p.Contender = c.Name
-	if _, err := db.ExecContext(ctx, "UPDATE accounts SET cents = 0 WHERE id = 0"); err != nil {
-		return p, err
-	}
-	if _, err := db.ExecContext(ctx, "INSERT IGNORE INTO mutexes VALUES (?)", pausedKey); err != nil {
-		return p, err
+	for _, query := range []string{"UPDATE accounts SET cents = 0 WHERE id = 0", "DELETE FROM ledger", "INSERT IGNORE INTO mutexes VALUES ('" + pausedKey + "')"} {
+		if _, err := db.ExecContext(ctx, query); err != nil {
+			return p, err
+		}
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -188,10 +190,10 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		return p, err
 	}
 	var n int64
-	if err := db.QueryRowContext(ctx, "SELECT cents FROM accounts WHERE id = 0").Scan(&n); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT cents, (SELECT COUNT(*) FROM ledger) FROM accounts WHERE id = 0").Scan(&n, &p.Committed); err != nil {
 		return p, err
 	}
-	p.Lost = p.Acknowledged - n
+	p.Lost = p.Committed - n
 	return p, nil
 }
 

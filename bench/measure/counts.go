@@ -34,7 +34,6 @@ func (m *Meter) Since(ctx context.Context, before Counts) (Counts, error) {
 		return c, err
 	}
 	c.Status.Statements-- // the question for the counters
-	c.Status.Commits--
 	return c.plus(before, -1), nil
 }
 
