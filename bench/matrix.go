@@ -31,6 +31,9 @@ type setting struct {
 }
 
 func (s setting) String() string {
+	if s.Workers == 1 {
+		return fmt.Sprintf("%s, 1 worker, %d rows", s.Engine, s.Rows)
+	}
 	return fmt.Sprintf("%s, %d workers, %s, %d rows", s.Engine, s.Workers, s.Keys, s.Rows)
 }
 
