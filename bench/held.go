@@ -31,7 +31,7 @@ func (b *bench) hold(ctx context.Context, c contender.Contender, e contender.Env
 			err = errors.Join(err, fmt.Errorf("%s, %d keys held: %w", c.Name, keys, closeErr))
 		}
 	}()
-	wait(ctx, e.TTL/3) // what comes after taking them
+	wait(ctx, e.TTL/2) // so that it begins and ends between two renewals
 	before, err := m.Now(ctx)
 	if err != nil {
 		return h, err

@@ -136,12 +136,19 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 	config := holderConfig{Contender: c.Name, DSN: e.MySQL.FormatDSN(), Redis: e.Redis, DurableRedis: e.DurableRedis, Etcd: e.Etcd, TTL: b.pausedTTL}
 	var all sync.WaitGroup
 	var mu sync.Mutex
+	var ended error // of holders
 	type holder struct {
 		cmd     *exec.Cmd
 		in      io.WriteCloser
 		entered chan struct{} // it is in its business
 	}
 	var running []holder
+	defer func() { // also where one could not be started
+		for _, h := range running {
+			_ = h.in.Close()
+		}
+		all.Wait()
+	}()
 	for range holders {
 		cmd := exec.CommandContext(ctx, program, workerSubcommand)
 		cmd.Stderr = os.Stderr
@@ -163,13 +170,13 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 			p.Acknowledged += t.Acknowledged
 			p.Refused += t.Refused
 			if decodeErr != nil || waitErr != nil {
-				err = errors.Join(err, fmt.Errorf("%s: a holder: %w", c.Name, errors.Join(decodeErr, waitErr)))
+				ended = errors.Join(ended, fmt.Errorf("%s: a holder: %w", c.Name, errors.Join(decodeErr, waitErr)))
 			}
 		})
+		running = append(running, holder{cmd, in, entered})
 		if err := json.NewEncoder(in).Encode(config); err != nil {
 			return p, err
 		}
-		running = append(running, holder{cmd, in, entered})
 	}
 	wait(ctx, b.pausedTTL/2)
 	for _, h := range running {
@@ -186,8 +193,8 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		_ = h.in.Close()
 	}
 	all.Wait()
-	if err != nil {
-		return p, err
+	if ended != nil {
+		return p, ended
 	}
 	var n int64
 	if err := db.QueryRowContext(ctx, "SELECT cents, (SELECT COUNT(*) FROM ledger) FROM accounts WHERE id = 0").Scan(&n, &p.Committed); err != nil {

@@ -55,7 +55,7 @@ func (l *Locker) AcquireTx(ctx context.Context, tx *sql.Tx, key string, opts ...
 //
 // Lock before the first read of tx: under REPEATABLE READ what it read before is
 // older than the lock. While another transaction has the lock, the server makes
-// this call wait, up to its innodb_lock_wait_timeout (50 s by default) or until
+// each statement wait, up to its innodb_lock_wait_timeout (50 s by default) or until
 // ctx ends, which costs the connection and so the transaction.
 //
 // It fails as [Locker.AcquireTx] does, with [ErrHeld] if anyone has an active
@@ -210,23 +210,25 @@ const (
 
 // acquireWaiting acquires, or waits for the row, and returns the server's answer.
 func (l *Locker) acquireWaiting(ctx context.Context, q *lockdb.Queries, key string, p lockdb.AcquireLockParams) (int64, error) {
-	if p.ReclaimHex == "" && l.known.has(key) {
+	known := p.ReclaimHex == "" && l.known.has(key)
+	if known {
 		answer, err := acquireKnown(ctx, q, p)
 		if err != nil || answer != noRow {
 			return answer, err
 		}
+		// Purged since, perhaps: an update that finds no row locks the gap, and must
+		// not be what comes first when the transaction is run again.
+		l.known.forget(key)
 	}
 
 	answer, affected, err := answerOf(q.AcquireLock(ctx, p))
 	switch {
 	case err != nil:
 		return 0, err
-	case affected == 2:
-		// A row was updated; one that was inserted may vanish with the transaction.
+	case affected == 2, known && answer < 0:
+		// A row was there; one that was inserted may vanish with the transaction.
 		// Only the next statement's cost hangs on it.
 		l.known.add(key)
-	case answer > 0:
-		l.known.forget(key) // purged since it was seen
 	}
 	return answer, nil
 }

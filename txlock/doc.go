@@ -44,9 +44,9 @@
 //  4. No clock in safety. The first three use no clock. Time decides only when
 //     others may take over, and it is the server's: no client's clock is sent.
 //  5. One statement. Each operation on a key whose row is there is one statement,
-//     and adds no commit (but for a lock of a key that is leased, or was and has
-//     expired, which can be two, and for the takeover of an expired lease that was
-//     kept alive, which is three). It is one round trip after [Locker.Prepare], or where
+//     and adds no commit (but for the takeover of an expired lease that was
+//     kept alive, which is three, and for a lock of a remembered key that a lease
+//     has, or had until it expired, which is one more). It is one round trip after [Locker.Prepare], or where
 //     the DSN says interpolateParams=true.
 //  6. Nothing silent. Every refusal is an error that names what it is about and
 //     can be tested with errors.Is and errors.As.

@@ -385,3 +385,28 @@ func TestPoolOfOne(t *testing.T) {
 		})
 	}
 }
+
+// The exceptions of promise 5 for a lock: of a remembered key that was leased.
+func TestStatementsOfALockThatWasLeased(t *testing.T) {
+	onServers(t, func(l *live) {
+		for range 3 { // known by then
+			l.must(l.Do(l.Context(), l.key, func(context.Context, *sql.Tx) error { return nil }))
+		}
+		for name, c := range map[string]struct {
+			status, leaseID, want int
+		}{
+			"free":                        {0, 5, 1},
+			"expired":                     {1, 5, 2},
+			"expired, and was kept alive": {1, -5, 4},
+		} {
+			l.exec(`UPDATE helix_locks SET status = ?, lease_id = ?, owner_id = 'another', expires_at = '2000-01-01' WHERE lock_key = ?`, c.status, c.leaseID, l.key)
+			tx := l.begin()
+			before := l.counters(tx)
+			l.must(l.LockTx(l.Context(), tx, l.key))
+			if n := l.counters(tx)["Questions"] - before["Questions"] - 1; n != c.want { // SHOW STATUS counts itself
+				l.Errorf("%s: %d statements, want %d", name, n, c.want)
+			}
+			l.must(tx.Commit())
+		}
+	})
+}

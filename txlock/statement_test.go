@@ -236,6 +236,30 @@ func TestKnownKeysLocked(t *testing.T) {
 	}
 }
 
+// When the transaction of a key that has gone is aborted, the next one begins with the
+// upsert: an update that finds no row would lock the gap again, for as many attempts.
+func TestKnownKeyGoneAndAborted(t *testing.T) {
+	m := newMocked(t)
+	tx := m.begin()
+	m.mock.ExpectExec("-- name: AcquireLock ").WillReturnResult(sqlmock.NewResult(2, 2))
+	m.mock.ExpectExec("-- name: LockKnownLock ").WillReturnResult(sqlmock.NewResult(0, 0))
+	m.mock.ExpectExec("-- name: AcquireLock ").WillReturnError(errDeadlock)
+	m.mock.ExpectRollback()
+	if err := m.LockTx(t.Context(), tx, "k"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.LockTx(t.Context(), tx, "k"); !errors.Is(err, txlock.ErrTxAborted) {
+		t.Fatal(err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	txlocktest.ExpectDo(m.mock, "k", txlocktest.Granted(3), nil)
+	if err := m.Do(t.Context(), "k", func(context.Context, *sql.Tx) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
 // Who reclaims a key that was seen takes the statement that asks for its owner.
 func TestKnownKeysReclaimed(t *testing.T) {
 	m := newMocked(t)

@@ -134,7 +134,22 @@ func (h *heldLeases) Close() error {
 	return errors.Join(err, h.locker.Close(), h.db.Close())
 }
 
-// holdNamedLocks takes them all on one connection, which keeps them while it lives.
+// namedLocks are held on one connection, while it lives.
+type namedLocks struct {
+	db  *sql.DB
+	one string // of them
+}
+
+// Close asks the connection whether it has what it took.
+func (l namedLocks) Close() error {
+	var held sql.NullBool
+	err := l.db.QueryRow("SELECT IS_USED_LOCK(?) = CONNECTION_ID()", l.one).Scan(&held)
+	if err == nil && !held.Bool {
+		err = ErrLost
+	}
+	return errors.Join(err, l.db.Close())
+}
+
 func holdNamedLocks(ctx context.Context, e Env, n int) (Held, error) {
 	db, err := e.Pool()
 	if err != nil {
@@ -150,7 +165,7 @@ func holdNamedLocks(ctx context.Context, e Env, n int) (Held, error) {
 			return nil, errors.Join(fmt.Errorf("contender: GET_LOCK of %q was refused", heldKey(i)), db.Close())
 		}
 	}
-	return poolOnly{db}, nil
+	return namedLocks{db, heldKey(n - 1)}, nil
 }
 
 func holdLeaseTable(ctx context.Context, e Env, n int) (Held, error) {

@@ -85,10 +85,12 @@ func clientTime(query string) string {
 		query("acquireKnownLock", "AS SIGNED) = -1\n", "AS SIGNED) = 1\n"), query("acquireLock", isOver, "1 = 0")}},
 	{Name: "epoch-kept", About: "a takeover of an expired lease does not raise the epoch", edits: []edit{
 		query("acquireKnownLock", "LAST_INSERT_ID(epoch + 1)", "LAST_INSERT_ID(epoch + IF(status = 1, 0, 1))")}},
+	{Name: "lock-epoch-kept", About: "a lock of a known key does not raise the epoch", edits: []edit{
+		query("lockKnownLock", "LAST_INSERT_ID(epoch + 1)", "LAST_INSERT_ID(epoch)")}},
 	{Name: "outside", About: "statements run on the pool, not in the transaction", edits: []edit{
 		{file: locker, old: "return l.queries.Load().WithTx(tx), nil", new: "return l.queries.Load(), nil"}}},
 	{Name: "extension-ignored", About: "a takeover does not look whether the lease was extended while its row was locked", edits: []edit{
-		query("acquireKnownLock", "lease_id BETWEEN", "1 = 1 OR lease_id BETWEEN"), query("acquireLock", "(lease_id >= 0 OR lease_id = CAST(? AS SIGNED))", "(1 = 1 OR lease_id = ?)")}},
+		query("acquireKnownLock", "lease_id BETWEEN CAST(? AS SIGNED) AND CAST(? AS SIGNED)", "(1 = 1 OR lease_id BETWEEN CAST(? AS SIGNED) AND CAST(? AS SIGNED))"), query("acquireLock", "(lease_id >= 0 OR lease_id = CAST(? AS SIGNED))", "(1 = 1 OR lease_id = ?)")}},
 	{Name: "deadline-late", About: "a holder trusts its lease for twice its TTL", Faults: []string{"pause-workers", "none"}, edits: []edit{
 		{file: lease, old: "return le.ttl - le.ttl/10", new: "return 2 * le.ttl"}}},
 	{Name: "released-twice", About: "renew, verify and release do not ask for the status", edits: []edit{
