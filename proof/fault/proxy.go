@@ -191,6 +191,7 @@ func (l *link) requests() {
 				_, _ = l.server.Write(packet[:len(packet)/2])
 				return
 			case During:
+				l.deaf.Store(true) // or a quick answer comes through before the end
 				_, _ = l.server.Write(packet)
 				return
 			case After:
