@@ -174,7 +174,11 @@ func (b *bench) onEngine(ctx context.Context, name string, r *results) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
-	r.versions = append(r.versions, name+" "+server.Version)
+	version := name + " " + server.Version
+	if server.Pid() == 0 {
+		version += " (in no process of ours: its processor time is not in the figures)"
+	}
+	r.versions = append(r.versions, version)
 	sizes := b.rows
 	if !b.measures(partRates) {
 		sizes = sizes[:1] // the others are for rates
@@ -208,7 +212,10 @@ func (b *bench) onGround(ctx context.Context, engine string, server *testserver.
 	}
 	e := b.env
 	e.MySQL = config
-	m := &measure.Meter{Wire: &b.wire, Database: status, Servers: append([]int{server.Pid()}, b.peers...)}
+	m := &measure.Meter{Wire: &b.wire, Database: status, Servers: slices.Clone(b.peers)}
+	if pid := server.Pid(); pid != 0 {
+		m.Servers = append(m.Servers, pid)
+	}
 	if rows == b.rows[0] {
 		if err := b.beside(ctx, engine, e, m, r); err != nil {
 			return err

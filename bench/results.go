@@ -48,7 +48,11 @@ func (r *results) write(dir string) error {
 		_, err := os.Stdout.Write(text)
 		return err
 	}
-	for name, content := range map[string][]byte{"RESULTS.md": text, "chart.svg": r.chart()} {
+	files := map[string][]byte{"RESULTS.md": text}
+	if len(r.rows) > 0 {
+		files["chart.svg"] = r.chart()
+	}
+	for name, content := range files {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return fmt.Errorf("writing the results: %w", err)

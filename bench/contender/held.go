@@ -62,8 +62,11 @@ func renewOneByOne(ttl time.Duration, n int, renew func(ctx context.Context, i i
 				return
 			case <-tick.C:
 			}
-			if err := inParallel(n, func(i int) error { return renew(ctx, i) }); err != nil && ctx.Err() == nil {
-				o.err = err
+			err := inParallel(n, func(i int) error { return renew(ctx, i) })
+			if err != nil && ctx.Err() != nil && !errors.Is(err, ErrLost) {
+				return // closed meanwhile
+			}
+			if o.err = err; err != nil {
 				return
 			}
 		}
