@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,11 +29,11 @@ func TestMain(m *testing.M) {
 
 func named(t *testing.T, name string) contender.Contender {
 	t.Helper()
-	i := slices.IndexFunc(contender.All(), func(c contender.Contender) bool { return c.Name == name })
-	if i < 0 {
-		t.Fatalf("no contender is called %q", name)
+	c, err := contender.Named(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return contender.All()[i]
+	return c
 }
 
 // laid is a bench with a ground on a server.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"html"
 	"math"
 
@@ -26,24 +25,14 @@ const (
 	chartOthers = "#afb8c1"
 )
 
-// panel is one setting.
-type panel struct {
-	title string
-	row   *row
-}
-
-// panels are those of an engine that were measured.
-func (r *results) panels(engine string) (panels []panel) {
+// panels are the settings of an engine that are drawn, and were measured.
+func (r *results) panels(engine string) (panels []*row) {
 	for _, s := range []struct {
 		workers int
 		keys    Keys
 	}{{1, ownKeys}, {8, ownKeys}, {8, hotKey}, {64, hotKey}} {
 		if row := r.at(engine, s.workers, s.keys); row != nil {
-			title := fmt.Sprintf("%d workers, %s", s.workers, s.keys)
-			if s.workers == 1 {
-				title = "1 worker"
-			}
-			panels = append(panels, panel{title, row})
+			panels = append(panels, row)
 		}
 	}
 	return panels
@@ -79,7 +68,7 @@ func (r *results) chartBlock(p *page, engine string, top int) {
 	p.say(`<text x="%d" y="%d" text-anchor="end" font-size="13" font-weight="600">%s</text>`, chartLabel-10, first-14, html.EscapeString(engine))
 	for i, panel := range panels {
 		left := float64(chartLabel + i*(chartPanel+chartGap))
-		p.say(`<text x="%.0f" y="%d" font-weight="600">%s</text>`, left, first-14, html.EscapeString(panel.title))
+		p.say(`<text x="%.0f" y="%d" font-weight="600">%s</text>`, left, first-14, html.EscapeString(panel.load()))
 		for tick := 0.0; tick <= chartMost; tick += 0.5 {
 			p.say(`<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="%s" stroke-width="%.1f"/>`, left+scale(tick), first-6, left+scale(tick), bottom, chartPale, map[bool]float64{true: 1.2, false: 0.3}[tick == 1])
 			p.say(`<text x="%.1f" y="%d" text-anchor="middle" fill="%s" font-size="11">%g</text>`, left+scale(tick), bottom+16, chartPale, tick)
@@ -93,7 +82,7 @@ func (r *results) chartBlock(p *page, engine string, top int) {
 			color = chartOurs
 		}
 		for j, panel := range panels {
-			for _, cell := range panel.row.Cells {
+			for _, cell := range panel.Cells {
 				if cell.Contender == c.Name {
 					bar(p, cell.Ratio, float64(chartLabel+j*(chartPanel+chartGap)), line, color)
 				}

@@ -289,7 +289,7 @@ func (b *bench) beside(ctx context.Context, engine string, e contender.Env, m *m
 			if err != nil {
 				return err
 			}
-			r.paused = append(r.paused, enginePaused{engine, p})
+			r.paused = append(r.paused, p)
 		}
 	}
 	return nil

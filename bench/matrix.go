@@ -31,10 +31,15 @@ type setting struct {
 }
 
 func (s setting) String() string {
+	return fmt.Sprintf("%s, %s, %d rows", s.Engine, s.load(), s.Rows)
+}
+
+// load is who works, and on which keys.
+func (s setting) load() string {
 	if s.Workers == 1 {
-		return fmt.Sprintf("%s, 1 worker, %d rows", s.Engine, s.Rows)
+		return "1 worker" // of whom any choice of keys is the same
 	}
-	return fmt.Sprintf("%s, %d workers, %s, %d rows", s.Engine, s.Workers, s.Keys, s.Rows)
+	return fmt.Sprintf("%d workers, %s", s.Workers, s.Keys)
 }
 
 // key is that of a worker's next operation.

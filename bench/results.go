@@ -21,7 +21,7 @@ type results struct {
 	versions  []string
 	rows      []row
 	handovers []engineHandover
-	paused    []enginePaused
+	paused    []paused // on the first engine
 	held      []engineHeld
 	rowLocks  []rowLocks
 }
@@ -34,11 +34,6 @@ type engineHandover struct {
 type engineHeld struct {
 	engine string
 	held
-}
-
-type enginePaused struct {
-	engine string
-	paused
 }
 
 // write writes the tables and the chart into a directory, or prints the tables.

@@ -37,7 +37,7 @@ func TestTablesAndChart(t *testing.T) {
 			{Contender: contender.Reference, Ratio: measure.Spread{Low: 1, Median: 1, High: 1}},
 			{Contender: "Do", Ratio: measure.Spread{Low: 0.9, Median: 0.95, High: 9}},
 		}}},
-		paused: []enginePaused{{"mysql", paused{Contender: "redislock", Committed: 100, Lost: 3}}},
+		paused: []paused{{Contender: "redislock", Committed: 100, Lost: 3}},
 		held: []engineHeld{{"mysql", held{Contender: "Do", Keys: 100, Lasted: 2 * time.Second, Counts: measure.Counts{
 			Traffic: measure.Traffic{Trips: 20, Sent: 400, Received: 200}, Status: measure.Status{Statements: 10, Commits: 4, Redo: 5000}, ClientCPU: time.Second, ServerCPU: 3 * time.Second,
 		}}}},

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -53,12 +52,12 @@ func runWorker(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(contender.All(), func(o contender.Contender) bool { return o.Name == c.Contender })
-	if i < 0 {
-		return fmt.Errorf("no contender is called %q", c.Contender)
+	named, err := contender.Named(c.Contender)
+	if err != nil {
+		return err
 	}
 	var wire measure.Wire
-	lock, err := contender.All()[i].Open(ctx, contender.Env{MySQL: config, Redis: c.Redis, DurableRedis: c.DurableRedis, Etcd: c.Etcd, TTL: c.TTL, Dial: wire.Dial})
+	lock, err := named.Open(ctx, contender.Env{MySQL: config, Redis: c.Redis, DurableRedis: c.DurableRedis, Etcd: c.Etcd, TTL: c.TTL, Dial: wire.Dial})
 	if err != nil {
 		return err
 	}
@@ -143,12 +142,13 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		entered chan struct{} // it is in its business
 	}
 	var running []holder
-	defer func() { // also where one could not be started
+	end := func() {
 		for _, h := range running {
 			_ = h.in.Close()
 		}
 		all.Wait()
-	}()
+	}
+	defer end() // also where one could not be started
 	for range holders {
 		cmd := exec.CommandContext(ctx, program, workerSubcommand)
 		cmd.Stderr = os.Stderr
@@ -189,10 +189,7 @@ func (b *bench) pause(ctx context.Context, c contender.Contender, e contender.En
 		_ = h.cmd.Process.Signal(syscall.SIGCONT)
 		wait(ctx, b.pausedTTL/4)
 	}
-	for _, h := range running {
-		_ = h.in.Close()
-	}
-	all.Wait()
+	end()
 	if ended != nil {
 		return p, ended
 	}

@@ -168,16 +168,25 @@ func TestResultWithoutIDIsAnError(t *testing.T) {
 	}
 }
 
+// step is a statement that must come, and its answer.
+type step struct {
+	statement string
+	result    driver.Result
+}
+
+func (m *mocked) answers(steps []step) {
+	for _, s := range steps {
+		m.mock.ExpectExec("-- name: " + s.statement + " ").WillReturnResult(s.result)
+	}
+}
+
 // The second acquisition of a key whose row was there goes by primary key alone;
 // when the row has gone, the key is acquired as a fresh one.
 func TestKnownKeys(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
 	ctx := t.Context()
-	for _, step := range []struct {
-		statement string
-		result    driver.Result
-	}{
+	m.answers([]step{
 		{"AcquireLock", sqlmock.NewResult(1, 1)}, // inserted: may be rolled back
 		{"AcquireLock", sqlmock.NewResult(2, 2)}, // was there
 		{"AcquireKnownLock", sqlmock.NewResult(3, 1)},
@@ -185,9 +194,7 @@ func TestKnownKeys(t *testing.T) {
 		{"AcquireKnownLock", sqlmock.NewResult(0, 0)},   // purged, and
 		{"AcquireLock", sqlmock.NewResult(4, 1)},        // fresh again
 		{"AcquireLock", sqlmock.NewResult(5, 1)},
-	} {
-		m.mock.ExpectExec("-- name: " + step.statement + " ").WillReturnResult(step.result)
-	}
+	})
 	for i, want := range []int64{1, 2, 3, 0, 4, 5} {
 		lease, err := m.AcquireTx(ctx, tx, "k")
 		var held *txlock.HeldError
@@ -207,10 +214,7 @@ func TestKnownKeys(t *testing.T) {
 func TestKnownKeysLocked(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
-	for _, step := range []struct {
-		statement string
-		result    driver.Result
-	}{
+	m.answers([]step{
 		{"AcquireLock", sqlmock.NewResult(1, 1)}, // inserted: may be rolled back
 		{"AcquireLock", sqlmock.NewResult(2, 2)}, // was there
 		{"LockKnownLock", sqlmock.NewResult(3, 1)},
@@ -221,9 +225,7 @@ func TestKnownKeysLocked(t *testing.T) {
 		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // purged, and
 		{"AcquireLock", sqlmock.NewResult(5, 1)},   // fresh again
 		{"AcquireLock", sqlmock.NewResult(6, 1)},
-	} {
-		m.mock.ExpectExec("-- name: " + step.statement + " ").WillReturnResult(step.result)
-	}
+	})
 	for i, want := range []bool{true, true, true, false, true, true, true} {
 		err := m.LockTx(t.Context(), tx, "k")
 		var held *txlock.HeldError

@@ -114,7 +114,6 @@ func TestAcquirePauses(t *testing.T) {
 	}
 }
 
-// A hundred goroutines that wait for one key cost the server no more than one, and
 // A key whose row this Locker has seen is acquired in three statements, if it is free;
 // who finds it held looks from then on, and locks nothing.
 func TestAcquireOfAKnownKey(t *testing.T) {
@@ -149,6 +148,7 @@ func TestAcquireOfAKnownKey(t *testing.T) {
 	})
 }
 
+// A hundred goroutines that wait for one key cost the server no more than one, and
 // get it in the order in which they came, each as soon as the one before releases.
 func TestAcquireQueues(t *testing.T) {
 	questions := func(waiting int) int {

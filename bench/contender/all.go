@@ -1,6 +1,9 @@
 package contender
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Reference is the name of what the others are compared with.
 const Reference = "SELECT ... FOR UPDATE"
@@ -22,6 +25,16 @@ func SQL() []Contender {
 		{Name: "GET_LOCK", About: "on the connection of the transaction, around it: both end with the connection", Promises: Promises{SurvivesCrash: true, Fences: true}, Open: getLock, Hold: holdNamedLocks},
 		{Name: "lease table by hand", About: "upsert, then select, each in autocommit, before the transaction; an update after it", Promises: Promises{SurvivesCrash: true}, Open: handWrittenLease, Hold: holdLeaseTable},
 	}
+}
+
+// Named is the one of that name.
+func Named(name string) (Contender, error) {
+	for _, c := range All() {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Contender{}, fmt.Errorf("contender: none is called %q", name)
 }
 
 // All are all there are.

@@ -29,8 +29,13 @@ type Counts struct {
 
 // Since counts what was caused since before, but for the questions of this package.
 func (m *Meter) Since(ctx context.Context, before Counts) (Counts, error) {
-	c, err := m.count(ctx, false)
+	c, err := m.processes()
 	if err != nil {
+		return c, err
+	}
+	// After all else, as it comes before all else in Now: what it costs is in no
+	// other counter.
+	if c.Status, err = statusOf(ctx, m.Database); err != nil {
 		return c, err
 	}
 	c.Status.Statements-- // the question for the counters
@@ -38,20 +43,18 @@ func (m *Meter) Since(ctx context.Context, before Counts) (Counts, error) {
 }
 
 // Now counts all so far.
-func (m *Meter) Now(ctx context.Context) (Counts, error) { return m.count(ctx, true) }
+func (m *Meter) Now(ctx context.Context) (Counts, error) {
+	status, err := statusOf(ctx, m.Database)
+	if err != nil {
+		return Counts{}, err
+	}
+	c, err := m.processes()
+	c.Status = status
+	return c, err
+}
 
-// count asks the database first, at the beginning, and last, at the end: what that
-// costs is in no other counter.
-func (m *Meter) count(ctx context.Context, beginning bool) (c Counts, err error) {
-	asked := func() (err error) {
-		c.Status, err = statusOf(ctx, m.Database)
-		return err
-	}
-	if beginning {
-		if err := asked(); err != nil {
-			return c, err
-		}
-	}
+// processes counts all but what the database itself counts.
+func (m *Meter) processes() (c Counts, err error) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	c.Allocs = int64(memory.Mallocs)
@@ -64,13 +67,7 @@ func (m *Meter) count(ctx context.Context, beginning bool) (c Counts, err error)
 		c.ServerCPU += cpu
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return c, err
-	}
-	if !beginning {
-		return c, asked()
-	}
-	return c, nil
+	return c, errors.Join(errs...)
 }
 
 // plus adds what another has, so many times.
