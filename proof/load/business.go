@@ -71,11 +71,9 @@ func (c *client) bump(ctx context.Context, h *holding) {
 	}
 	time.Sleep(time.Duration(c.rand.Int64N(int64(3 * time.Millisecond)))) // what a pause may hit
 	_, err = c.db.ExecContext(ctx, `UPDATE proof_counters SET leased = ? WHERE k = ?`, n+1, h.Key())
-	if err != nil {
-		err = errUnknown // in autocommit
-		c.forget(h)      // it may be under way still
+	if c.returns(op, autocommitted(err)) == history.Unknown {
+		c.forget(h) // it may be under way still
 	}
-	c.returns(op, err)
 }
 
 // trust looks whether the lease may be trusted by the clock.

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/gox-helix/gox-helix/proof/history"
 	"github.com/gox-helix/gox-helix/txlock"
@@ -48,8 +51,22 @@ func errorFor(key string, err error) error {
 	return err
 }
 
-// errUnknown is for a COMMIT of the client's own whose answer did not come.
+// errUnknown is for a COMMIT of the client's own, or a statement in autocommit, whose
+// answer did not come.
 var errUnknown = errors.New("the outcome of COMMIT is unknown")
+
+// erLockWaitTimeout is the number of the server's error.
+const erLockWaitTimeout = 1205
+
+// autocommitted is what the error of a statement in autocommit says: nothing was done
+// if the server refused it for another transaction's sake; else it may have been.
+func autocommitted(err error) error {
+	var e *mysql.MySQLError
+	if err == nil || txlock.IsRetryable(err) || errors.As(err, &e) && e.Number == erLockWaitTimeout {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUnknown, err)
+}
 
 // transact runs body in a transaction of the client's own, and commits it.
 func (w *worker) transact(ctx context.Context, body func(tx *sql.Tx) error) error {
