@@ -52,12 +52,19 @@ func FaultNamed(name string) (Fault, error) {
 	return faults[i], nil
 }
 
-// cutting cuts the connections of all workers.
+// cutting cuts the connections of all workers, until at least one has been cut if w cuts any.
 func cutting(w fault.Wire) func(context.Context, *field) error {
 	return func(ctx context.Context, f *field) error {
 		f.each(w)
+		defer f.each(fault.Wire{})
 		<-ctx.Done()
-		f.each(fault.Wire{})
+		late := time.Now().Add(loadPatience)
+		for len(w.Cuts) > 0 && f.cuts() == 0 {
+			if time.Now().After(late) {
+				return fmt.Errorf("no connection was cut within %s", loadPatience)
+			}
+			time.Sleep(pollInterval)
+		}
 		return nil
 	}
 }

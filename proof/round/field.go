@@ -31,6 +31,15 @@ func (f *field) each(w fault.Wire) {
 	}
 }
 
+// cuts is how many connections have been cut.
+func (f *field) cuts() int64 {
+	n := int64(0)
+	for _, p := range f.proxies {
+		n += p.Cuts()
+	}
+	return n
+}
+
 // place is one of the crew's, at random.
 func (f *field) place() int { return f.rand.IntN(f.crew.size()) }
 

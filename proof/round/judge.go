@@ -39,6 +39,9 @@ func (f *field) judge(ctx context.Context, r *Result) error {
 		r.Operations[ops[i].Kind][ops[i].Outcome]++
 		if ops[i].Outcome == history.Unknown {
 			unknown++
+			if f.Fault.act == nil { // which leaves few of them
+				f.note("unknown: %s of %q by client %d: %s", ops[i].Kind, ops[i].Key, ops[i].Client, ops[i].Error)
+			}
 		}
 	}
 

@@ -15,6 +15,9 @@ type Plan struct {
 	Clients int // of each worker
 	Keys    int // at a time
 	TTL     time.Duration
+	// Patience is how long an operation of a client may take: after that it ends it, and
+	// may leave its outcome unknown.
+	Patience time.Duration
 	// Before, During and After are how long the load runs at least, on each side of
 	// the fault and beside it; Least is how many operations must have been
 	// acknowledged before and after it for the round to count.
@@ -28,7 +31,7 @@ type Plan struct {
 // Usual is a plan of a few seconds.
 func Usual(f Fault, seed uint64) Plan {
 	return Plan{
-		Fault: f, Seed: seed, Workers: 3, Clients: 4, Keys: 6, TTL: 200 * time.Millisecond,
+		Fault: f, Seed: seed, Workers: 3, Clients: 4, Keys: 6, TTL: 200 * time.Millisecond, Patience: 2 * time.Second,
 		Before: 1500 * time.Millisecond, During: 4 * time.Second, After: 1500 * time.Millisecond, Least: 200,
 	}
 }

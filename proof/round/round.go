@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	opPatience    = 2 * time.Second  // for one operation of a client
+	pollInterval  = 20 * time.Millisecond
 	loadPatience  = 60 * time.Second // for the least load, before and after a fault
 	quietPatience = 30 * time.Second // for the server to see that all connections have ended
 )
@@ -104,11 +104,11 @@ func (f *field) run(ctx context.Context, r *Result) (err error) {
 	}
 	f.crew = &crew{program: f.Program, dir: f.Dir}
 	defer func() {
-		if killed := f.crew.stop(3 * opPatience); killed > 0 {
+		if killed := f.crew.stop(3 * f.Patience); killed > 0 {
 			f.note("%d workers did not end by themselves", killed)
 		}
+		r.Cuts = f.cuts()
 		for _, p := range f.proxies {
-			r.Cuts += p.Cuts()
 			err = errors.Join(err, p.Close())
 		}
 		err = errors.Join(err, f.crew.err(), f.quiet(context.WithoutCancel(ctx)))
@@ -147,7 +147,7 @@ func (f *field) run(ctx context.Context, r *Result) (err error) {
 func (f *field) worker(place int, address string, start int64) load.Config {
 	config := f.servers.Config(0).Clone()
 	config.Addr, config.DBName = address, f.database
-	config.ReadTimeout = 2 * opPatience // COMMIT has no context
+	config.ReadTimeout = 2 * f.Patience // COMMIT has no context
 	prepared := f.rand.IntN(2) == 0
 	if f.servers.Name() == "galera" {
 		prepared = f.Fault.Known != "" // see there
@@ -163,7 +163,7 @@ func (f *field) worker(place int, address string, start int64) load.Config {
 	}
 	c := load.Config{
 		Owner: fmt.Sprintf("owner%d", place+1), DSN: config.FormatDSN(), Seed: f.Seed, Start: start,
-		Clients: f.Clients, Keys: f.Keys, Generation: 1500 * time.Millisecond, TTL: f.TTL, Patience: opPatience,
+		Clients: f.Clients, Keys: f.Keys, Generation: 1500 * time.Millisecond, TTL: f.TTL, Patience: f.Patience,
 		MultiWriter: f.servers.MultiWriter(), Prepare: prepared && f.rand.IntN(2) == 0,
 	}
 	if f.Fault.setup != nil {
@@ -186,7 +186,7 @@ func (f *field) loaded(ctx context.Context, when string, since int64, least time
 		if err := f.crew.err(); err != nil {
 			return 0, err
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !sleep(ctx, pollInterval) {
 			return 0, fmt.Errorf("the load %s the fault was too small to count: %d of %d operations acknowledged: %w", when, n, f.Least, context.Cause(ctx))
 		}
 	}
@@ -207,7 +207,7 @@ func (f *field) quiet(ctx context.Context) error {
 			if err == nil && len(ids) == 0 {
 				break
 			}
-			if !sleep(ctx, 20*time.Millisecond) {
+			if !sleep(ctx, pollInterval) {
 				return errors.Join(fmt.Errorf("node %d still has sessions %v of the load: %w", node+1, ids, ctx.Err()), err, db.Close())
 			}
 		}
