@@ -17,13 +17,15 @@ func TestSetClock(t *testing.T) {
 			h := startHarness(t, name, engine.Options{FakeClock: true})
 			h.step("start")
 			ctx, last := t.Context(), h.Nodes()-1
-			for _, offset := range []time.Duration{0, time.Hour, -90*time.Minute - 500*time.Millisecond, 3 * time.Second} {
+			for _, offset := range []time.Duration{0, 3 * time.Second, -90*time.Minute - 500*time.Millisecond, time.Hour} {
 				h.must(h.SetClock(ctx, last, offset))
 				h.step("setting the clock to " + offset.String())
-				var now float64
-				h.must(h.ask(last, "SELECT UNIX_TIMESTAMP(NOW(6))", &now))
-				if off := now - float64(time.Now().UnixMicro())/1e6 - offset.Seconds(); off > 0.5 || off < -0.5 {
-					t.Errorf("off by %s and %f s", offset, off)
+				var micros int64
+				asked := time.Now()
+				h.must(h.ask(last, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)", &micros))
+				const slack = time.Millisecond
+				if now := time.UnixMicro(micros).Add(-offset); now.Before(asked.Add(-slack)) || now.After(time.Now().Add(slack)) {
+					t.Errorf("off by %s and %s, or less", offset, now.Sub(asked))
 				}
 			}
 			if last > 0 {
@@ -34,13 +36,13 @@ func TestSetClock(t *testing.T) {
 			// Durations are as they were.
 			began := time.Now()
 			h.must(h.ask(last, "DO SLEEP(0.3)"))
-			if took := time.Since(began); took < 300*time.Millisecond || took > 2*time.Second {
+			if took := time.Since(began); took < 300*time.Millisecond { // and it is an error if it takes too long
 				t.Errorf("SLEEP(0.3) took %s", took)
 			}
 			h.must(h.Kill(ctx, last))
 			h.must(h.Restart(ctx, last))
 			h.step("restart")
-			h.must(h.SetClock(ctx, last, 3*time.Second)) // still
+			h.must(h.SetClock(ctx, last, time.Hour)) // still
 			h.must(h.Wait(ctx))
 		})
 	}

@@ -128,9 +128,12 @@ func (h *harness) writers() []int {
 	return writers
 }
 
+// patience is for what must come.
+const patience = time.Minute
+
 // ask runs one statement on a node, with its result in dest if there is one.
 func (h *harness) ask(node int, query string, dest ...any) error {
-	return h.askWithin(20*time.Second, node, query, dest...)
+	return h.askWithin(patience, node, query, dest...)
 }
 
 func (h *harness) askWithin(limit time.Duration, node int, query string, dest ...any) error {
@@ -162,7 +165,7 @@ func (h *harness) complete(node int) {
 	h.t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(20 * time.Second); ; <-ticker.C {
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
 		var n int
 		err := h.ask(node, "SELECT COUNT(*) FROM proof.numbers", &n)
 		if err == nil && n == h.rows {

@@ -69,7 +69,7 @@ func TestKilledParent(t *testing.T) {
 			}
 			_ = child.Wait()
 			// Nothing tells the end of somebody else's child.
-			for deadline := time.Now().Add(10 * time.Second); len(processes(temp)) > 0; time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(patience); len(processes(temp)) > 0; time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("left: %v", processes(temp))
 				}
