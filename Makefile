@@ -26,7 +26,7 @@ help: ## list these targets
 test: ## run every test on real MySQL and MariaDB, fetching and starting them as needed
 	@echo "Unit and integration tests, on TXLOCK_TEST_DSN if that is set, else on private servers."
 	@echo "A server that this machine lacks is fetched once, into the user's cache directory."
-	@for m in $(MODULES); do (cd $$m && TXLOCK_TEST_SERVERS=required go test -count=1 $(ARGS) ./...) || exit 1; done
+	@for m in $(MODULES); do (cd $$m && TXLOCK_TEST_SERVERS=required go test -count=1 -timeout 40m $(ARGS) ./...) || exit 1; done
 
 .PHONY: demo
 demo: ## post payouts with worker processes that are killed and paused, and audit the ledger
