@@ -50,14 +50,19 @@ microbench: ## run the benchmarks of package txlock on real servers (ARGS='-shor
 proof: ## load, faults, clusters and mutants, judged; writes proof/REPORT.md (ARGS='run -short': a few minutes)
 	@go build -C proof $(PROOF_BUILD) -o ../.bin/proof . && cd proof && exec ../.bin/proof $(or $(ARGS),report)
 
+# IN: the directory to generate in.
+IN := .
+
 .PHONY: generate
-generate: ## write package lockdb from the migrations and lockdb/queries.sql
-	$(SQLC) generate -f ../sqlc.yaml
+generate: ## write package lockdb from the migrations and lockdb/queries
+	$(SQLC) generate -f $(abspath $(IN))/sqlc.yaml
+	go -C tools run ./finish $(abspath $(IN))/lockdb/*.go
 
 .PHONY: verify
 verify: ## fail if generated code, module files or formatting are not as they should be
 	$(SQLC) vet -f ../sqlc.yaml
-	$(SQLC) diff -f ../sqlc.yaml
+	@rm -rf .bin/generated && mkdir -p .bin/generated && cp -r sqlc.yaml migrations lockdb .bin/generated
+	@$(MAKE) --no-print-directory generate IN=.bin/generated && diff -r lockdb .bin/generated/lockdb && rm -r .bin/generated
 	@for m in $(filter-out $(COMMAND),$(MODULES)) tools; do echo "go mod tidy -diff, go mod verify in $$m" && go -C $$m mod tidy -diff && go -C $$m mod verify >/dev/null || exit 1; done
 	@echo "the same in $(COMMAND)" && $(TIDY_COMMAND) -diff && go -C $(COMMAND) mod verify >/dev/null
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi

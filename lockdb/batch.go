@@ -1,33 +1,37 @@
 package lockdb
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
-// MaxBatch is how many entries a statement with a batch takes.
+// MaxBatch is how many keys a statement with a batch takes.
 const MaxBatch = 1000
 
-// Entry is one key of a batch, with the id of its lease where that matters.
+// Entry is one key of a batch, with the epoch and the id of its lease where they matter.
 type Entry struct {
 	Key     string
-	LeaseID int64 // its absolute value is sent
+	Epoch   int64
+	LeaseID int64
 }
 
-// Batch writes up to [MaxBatch] entries as the one argument that the statements
-// for many keys take, so that their text is always the same. In decimal digits
-// (CONV would fail MySQL sessions that compare in UTF-16 or UTF-32) the number of
-// entries (4); for each of them where its key begins, counted from 1 (6), the key's
-// bytes (3) and the id (19); then the keys, as [Hex]. The statements COALESCE it with a
-// longer type, since MySQL takes a prepared statement's parameter for one of 65,535
-// bytes, and silently cuts it there where it is put into a temporary table.
+// Batch writes up to [MaxBatch] entries as the one argument of the statements for many
+// keys, so that their text is always the same: JSON, as [["6b31",epoch,id],...].
 func Batch(entries []Entry) string {
-	const count, each = 4, 28
-	var index, keys strings.Builder
-	fmt.Fprintf(&index, "%04d", len(entries))
-	for _, e := range entries {
-		fmt.Fprintf(&index, "%06d%03d%019d", count+each*len(entries)+keys.Len()+1, len(e.Key), max(e.LeaseID, -e.LeaseID))
-		keys.WriteString(Hex(e.Key))
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, e := range entries {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`["`)
+		b.WriteString(Hex(e.Key))
+		b.WriteString(`",`)
+		b.WriteString(strconv.FormatInt(e.Epoch, 10))
+		b.WriteByte(',')
+		b.WriteString(strconv.FormatInt(e.LeaseID, 10))
+		b.WriteByte(']')
 	}
-	return index.String() + keys.String()
+	b.WriteByte(']')
+	return b.String()
 }

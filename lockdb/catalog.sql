@@ -1,4 +1,19 @@
--- What sqlc has to know of the servers' own catalog. It creates nothing.
+-- What sqlc has to know beside the migrations. It creates nothing.
+
+-- A batch of keys: tools/finish writes JSON_TABLE in its place.
+CREATE TABLE helix_batch (
+    i        BIGINT         NOT NULL,
+    lock_key VARBINARY(255) NOT NULL,
+    epoch    BIGINT         NOT NULL,
+    lease_id BIGINT         NOT NULL,
+    list     LONGTEXT       NOT NULL
+);
+
+-- SHOW GLOBAL VARIABLES: likewise.
+CREATE TABLE global_variables (
+    variable_name VARCHAR(64) NOT NULL,
+    value         TEXT        NOT NULL
+);
 
 CREATE SCHEMA information_schema;
 

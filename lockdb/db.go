@@ -24,17 +24,20 @@ func New(db DBTX) *Queries {
 func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	q := Queries{db: db}
 	var err error
-	if q.acquireKnownLockStmt, err = db.PrepareContext(ctx, acquireKnownLock); err != nil {
-		return nil, fmt.Errorf("error preparing query AcquireKnownLock: %w", err)
+	if q.acquireKnownLeaseStmt, err = db.PrepareContext(ctx, acquireKnownLease); err != nil {
+		return nil, fmt.Errorf("error preparing query AcquireKnownLease: %w", err)
 	}
-	if q.acquireLockStmt, err = db.PrepareContext(ctx, acquireLock); err != nil {
-		return nil, fmt.Errorf("error preparing query AcquireLock: %w", err)
+	if q.acquireLeaseStmt, err = db.PrepareContext(ctx, acquireLease); err != nil {
+		return nil, fmt.Errorf("error preparing query AcquireLease: %w", err)
 	}
-	if q.acquireLockNoWaitStmt, err = db.PrepareContext(ctx, acquireLockNoWait); err != nil {
-		return nil, fmt.Errorf("error preparing query AcquireLockNoWait: %w", err)
+	if q.acquireLeaseNoWaitStmt, err = db.PrepareContext(ctx, acquireLeaseNoWait); err != nil {
+		return nil, fmt.Errorf("error preparing query AcquireLeaseNoWait: %w", err)
 	}
-	if q.claimExtensionStmt, err = db.PrepareContext(ctx, claimExtension); err != nil {
-		return nil, fmt.Errorf("error preparing query ClaimExtension: %w", err)
+	if q.acquireLeasesStmt, err = db.PrepareContext(ctx, acquireLeases); err != nil {
+		return nil, fmt.Errorf("error preparing query AcquireLeases: %w", err)
+	}
+	if q.clusterVariablesStmt, err = db.PrepareContext(ctx, clusterVariables); err != nil {
+		return nil, fmt.Errorf("error preparing query ClusterVariables: %w", err)
 	}
 	if q.collisionsStmt, err = db.PrepareContext(ctx, collisions); err != nil {
 		return nil, fmt.Errorf("error preparing query Collisions: %w", err)
@@ -45,29 +48,20 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.currentDatabaseStmt, err = db.PrepareContext(ctx, currentDatabase); err != nil {
 		return nil, fmt.Errorf("error preparing query CurrentDatabase: %w", err)
 	}
-	if q.deleteExtensionStmt, err = db.PrepareContext(ctx, deleteExtension); err != nil {
-		return nil, fmt.Errorf("error preparing query DeleteExtension: %w", err)
+	if q.deleteKeysStmt, err = db.PrepareContext(ctx, deleteKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteKeys: %w", err)
 	}
-	if q.deleteLocksStmt, err = db.PrepareContext(ctx, deleteLocks); err != nil {
-		return nil, fmt.Errorf("error preparing query DeleteLocks: %w", err)
+	if q.endOwnLeaseStmt, err = db.PrepareContext(ctx, endOwnLease); err != nil {
+		return nil, fmt.Errorf("error preparing query EndOwnLease: %w", err)
 	}
-	if q.ensureLockStmt, err = db.PrepareContext(ctx, ensureLock); err != nil {
-		return nil, fmt.Errorf("error preparing query EnsureLock: %w", err)
+	if q.ensureKeyStmt, err = db.PrepareContext(ctx, ensureKey); err != nil {
+		return nil, fmt.Errorf("error preparing query EnsureKey: %w", err)
 	}
-	if q.ensureLocksStmt, err = db.PrepareContext(ctx, ensureLocks); err != nil {
-		return nil, fmt.Errorf("error preparing query EnsureLocks: %w", err)
-	}
-	if q.extendLeaseStmt, err = db.PrepareContext(ctx, extendLease); err != nil {
-		return nil, fmt.Errorf("error preparing query ExtendLease: %w", err)
-	}
-	if q.fenceLockStmt, err = db.PrepareContext(ctx, fenceLock); err != nil {
-		return nil, fmt.Errorf("error preparing query FenceLock: %w", err)
+	if q.ensureKeysStmt, err = db.PrepareContext(ctx, ensureKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query EnsureKeys: %w", err)
 	}
 	if q.getNamedLockStmt, err = db.PrepareContext(ctx, getNamedLock); err != nil {
 		return nil, fmt.Errorf("error preparing query GetNamedLock: %w", err)
-	}
-	if q.inspectLockStmt, err = db.PrepareContext(ctx, inspectLock); err != nil {
-		return nil, fmt.Errorf("error preparing query InspectLock: %w", err)
 	}
 	if q.listColumnsStmt, err = db.PrepareContext(ctx, listColumns); err != nil {
 		return nil, fmt.Errorf("error preparing query ListColumns: %w", err)
@@ -81,8 +75,8 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.listIndexesStmt, err = db.PrepareContext(ctx, listIndexes); err != nil {
 		return nil, fmt.Errorf("error preparing query ListIndexes: %w", err)
 	}
-	if q.listLocksStmt, err = db.PrepareContext(ctx, listLocks); err != nil {
-		return nil, fmt.Errorf("error preparing query ListLocks: %w", err)
+	if q.listKeysStmt, err = db.PrepareContext(ctx, listKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query ListKeys: %w", err)
 	}
 	if q.listTablesStmt, err = db.PrepareContext(ctx, listTables); err != nil {
 		return nil, fmt.Errorf("error preparing query ListTables: %w", err)
@@ -96,23 +90,26 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lockFloorsStmt, err = db.PrepareContext(ctx, lockFloors); err != nil {
 		return nil, fmt.Errorf("error preparing query LockFloors: %w", err)
 	}
-	if q.lockKnownLockStmt, err = db.PrepareContext(ctx, lockKnownLock); err != nil {
-		return nil, fmt.Errorf("error preparing query LockKnownLock: %w", err)
+	if q.lockKeyStmt, err = db.PrepareContext(ctx, lockKey); err != nil {
+		return nil, fmt.Errorf("error preparing query LockKey: %w", err)
 	}
-	if q.lockOldExtensionsStmt, err = db.PrepareContext(ctx, lockOldExtensions); err != nil {
-		return nil, fmt.Errorf("error preparing query LockOldExtensions: %w", err)
+	if q.lockKeyNoWaitStmt, err = db.PrepareContext(ctx, lockKeyNoWait); err != nil {
+		return nil, fmt.Errorf("error preparing query LockKeyNoWait: %w", err)
+	}
+	if q.lockKeysStmt, err = db.PrepareContext(ctx, lockKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query LockKeys: %w", err)
+	}
+	if q.lockKeysNoWaitStmt, err = db.PrepareContext(ctx, lockKeysNoWait); err != nil {
+		return nil, fmt.Errorf("error preparing query LockKeysNoWait: %w", err)
 	}
 	if q.lockPurgeableStmt, err = db.PrepareContext(ctx, lockPurgeable); err != nil {
 		return nil, fmt.Errorf("error preparing query LockPurgeable: %w", err)
 	}
-	if q.lockRowsStmt, err = db.PrepareContext(ctx, lockRows); err != nil {
-		return nil, fmt.Errorf("error preparing query LockRows: %w", err)
+	if q.makeKeyStmt, err = db.PrepareContext(ctx, makeKey); err != nil {
+		return nil, fmt.Errorf("error preparing query MakeKey: %w", err)
 	}
-	if q.lockRowsNoWaitStmt, err = db.PrepareContext(ctx, lockRowsNoWait); err != nil {
-		return nil, fmt.Errorf("error preparing query LockRowsNoWait: %w", err)
-	}
-	if q.missingLocksStmt, err = db.PrepareContext(ctx, missingLocks); err != nil {
-		return nil, fmt.Errorf("error preparing query MissingLocks: %w", err)
+	if q.missingKeysStmt, err = db.PrepareContext(ctx, missingKeys); err != nil {
+		return nil, fmt.Errorf("error preparing query MissingKeys: %w", err)
 	}
 	if q.namedLockHolderStmt, err = db.PrepareContext(ctx, namedLockHolder); err != nil {
 		return nil, fmt.Errorf("error preparing query NamedLockHolder: %w", err)
@@ -126,56 +123,61 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.raiseFloorsStmt, err = db.PrepareContext(ctx, raiseFloors); err != nil {
 		return nil, fmt.Errorf("error preparing query RaiseFloors: %w", err)
 	}
-	if q.releaseLockStmt, err = db.PrepareContext(ctx, releaseLock); err != nil {
-		return nil, fmt.Errorf("error preparing query ReleaseLock: %w", err)
+	if q.releaseLeaseStmt, err = db.PrepareContext(ctx, releaseLease); err != nil {
+		return nil, fmt.Errorf("error preparing query ReleaseLease: %w", err)
 	}
 	if q.releaseNamedLockStmt, err = db.PrepareContext(ctx, releaseNamedLock); err != nil {
 		return nil, fmt.Errorf("error preparing query ReleaseNamedLock: %w", err)
 	}
+	if q.renewLeaseStmt, err = db.PrepareContext(ctx, renewLease); err != nil {
+		return nil, fmt.Errorf("error preparing query RenewLease: %w", err)
+	}
 	if q.renewLeasesStmt, err = db.PrepareContext(ctx, renewLeases); err != nil {
 		return nil, fmt.Errorf("error preparing query RenewLeases: %w", err)
 	}
-	if q.renewLockStmt, err = db.PrepareContext(ctx, renewLock); err != nil {
-		return nil, fmt.Errorf("error preparing query RenewLock: %w", err)
+	if q.retireKeyStmt, err = db.PrepareContext(ctx, retireKey); err != nil {
+		return nil, fmt.Errorf("error preparing query RetireKey: %w", err)
 	}
-	if q.retireLockStmt, err = db.PrepareContext(ctx, retireLock); err != nil {
-		return nil, fmt.Errorf("error preparing query RetireLock: %w", err)
+	if q.revokeKeyStmt, err = db.PrepareContext(ctx, revokeKey); err != nil {
+		return nil, fmt.Errorf("error preparing query RevokeKey: %w", err)
 	}
-	if q.revokeLockStmt, err = db.PrepareContext(ctx, revokeLock); err != nil {
-		return nil, fmt.Errorf("error preparing query RevokeLock: %w", err)
+	if q.shareKeyStmt, err = db.PrepareContext(ctx, shareKey); err != nil {
+		return nil, fmt.Errorf("error preparing query ShareKey: %w", err)
 	}
 	if q.standingLeasesStmt, err = db.PrepareContext(ctx, standingLeases); err != nil {
 		return nil, fmt.Errorf("error preparing query StandingLeases: %w", err)
 	}
-	if q.takeLocksStmt, err = db.PrepareContext(ctx, takeLocks); err != nil {
-		return nil, fmt.Errorf("error preparing query TakeLocks: %w", err)
-	}
-	if q.verifyLockStmt, err = db.PrepareContext(ctx, verifyLock); err != nil {
-		return nil, fmt.Errorf("error preparing query VerifyLock: %w", err)
+	if q.verifyLeaseStmt, err = db.PrepareContext(ctx, verifyLease); err != nil {
+		return nil, fmt.Errorf("error preparing query VerifyLease: %w", err)
 	}
 	return &q, nil
 }
 
 func (q *Queries) Close() error {
 	var err error
-	if q.acquireKnownLockStmt != nil {
-		if cerr := q.acquireKnownLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing acquireKnownLockStmt: %w", cerr)
+	if q.acquireKnownLeaseStmt != nil {
+		if cerr := q.acquireKnownLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing acquireKnownLeaseStmt: %w", cerr)
 		}
 	}
-	if q.acquireLockStmt != nil {
-		if cerr := q.acquireLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing acquireLockStmt: %w", cerr)
+	if q.acquireLeaseStmt != nil {
+		if cerr := q.acquireLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing acquireLeaseStmt: %w", cerr)
 		}
 	}
-	if q.acquireLockNoWaitStmt != nil {
-		if cerr := q.acquireLockNoWaitStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing acquireLockNoWaitStmt: %w", cerr)
+	if q.acquireLeaseNoWaitStmt != nil {
+		if cerr := q.acquireLeaseNoWaitStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing acquireLeaseNoWaitStmt: %w", cerr)
 		}
 	}
-	if q.claimExtensionStmt != nil {
-		if cerr := q.claimExtensionStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing claimExtensionStmt: %w", cerr)
+	if q.acquireLeasesStmt != nil {
+		if cerr := q.acquireLeasesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing acquireLeasesStmt: %w", cerr)
+		}
+	}
+	if q.clusterVariablesStmt != nil {
+		if cerr := q.clusterVariablesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing clusterVariablesStmt: %w", cerr)
 		}
 	}
 	if q.collisionsStmt != nil {
@@ -193,44 +195,29 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing currentDatabaseStmt: %w", cerr)
 		}
 	}
-	if q.deleteExtensionStmt != nil {
-		if cerr := q.deleteExtensionStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deleteExtensionStmt: %w", cerr)
+	if q.deleteKeysStmt != nil {
+		if cerr := q.deleteKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteKeysStmt: %w", cerr)
 		}
 	}
-	if q.deleteLocksStmt != nil {
-		if cerr := q.deleteLocksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing deleteLocksStmt: %w", cerr)
+	if q.endOwnLeaseStmt != nil {
+		if cerr := q.endOwnLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endOwnLeaseStmt: %w", cerr)
 		}
 	}
-	if q.ensureLockStmt != nil {
-		if cerr := q.ensureLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing ensureLockStmt: %w", cerr)
+	if q.ensureKeyStmt != nil {
+		if cerr := q.ensureKeyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing ensureKeyStmt: %w", cerr)
 		}
 	}
-	if q.ensureLocksStmt != nil {
-		if cerr := q.ensureLocksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing ensureLocksStmt: %w", cerr)
-		}
-	}
-	if q.extendLeaseStmt != nil {
-		if cerr := q.extendLeaseStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing extendLeaseStmt: %w", cerr)
-		}
-	}
-	if q.fenceLockStmt != nil {
-		if cerr := q.fenceLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing fenceLockStmt: %w", cerr)
+	if q.ensureKeysStmt != nil {
+		if cerr := q.ensureKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing ensureKeysStmt: %w", cerr)
 		}
 	}
 	if q.getNamedLockStmt != nil {
 		if cerr := q.getNamedLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing getNamedLockStmt: %w", cerr)
-		}
-	}
-	if q.inspectLockStmt != nil {
-		if cerr := q.inspectLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing inspectLockStmt: %w", cerr)
 		}
 	}
 	if q.listColumnsStmt != nil {
@@ -253,9 +240,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing listIndexesStmt: %w", cerr)
 		}
 	}
-	if q.listLocksStmt != nil {
-		if cerr := q.listLocksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing listLocksStmt: %w", cerr)
+	if q.listKeysStmt != nil {
+		if cerr := q.listKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listKeysStmt: %w", cerr)
 		}
 	}
 	if q.listTablesStmt != nil {
@@ -278,14 +265,24 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lockFloorsStmt: %w", cerr)
 		}
 	}
-	if q.lockKnownLockStmt != nil {
-		if cerr := q.lockKnownLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing lockKnownLockStmt: %w", cerr)
+	if q.lockKeyStmt != nil {
+		if cerr := q.lockKeyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockKeyStmt: %w", cerr)
 		}
 	}
-	if q.lockOldExtensionsStmt != nil {
-		if cerr := q.lockOldExtensionsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing lockOldExtensionsStmt: %w", cerr)
+	if q.lockKeyNoWaitStmt != nil {
+		if cerr := q.lockKeyNoWaitStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockKeyNoWaitStmt: %w", cerr)
+		}
+	}
+	if q.lockKeysStmt != nil {
+		if cerr := q.lockKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockKeysStmt: %w", cerr)
+		}
+	}
+	if q.lockKeysNoWaitStmt != nil {
+		if cerr := q.lockKeysNoWaitStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockKeysNoWaitStmt: %w", cerr)
 		}
 	}
 	if q.lockPurgeableStmt != nil {
@@ -293,19 +290,14 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lockPurgeableStmt: %w", cerr)
 		}
 	}
-	if q.lockRowsStmt != nil {
-		if cerr := q.lockRowsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing lockRowsStmt: %w", cerr)
+	if q.makeKeyStmt != nil {
+		if cerr := q.makeKeyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing makeKeyStmt: %w", cerr)
 		}
 	}
-	if q.lockRowsNoWaitStmt != nil {
-		if cerr := q.lockRowsNoWaitStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing lockRowsNoWaitStmt: %w", cerr)
-		}
-	}
-	if q.missingLocksStmt != nil {
-		if cerr := q.missingLocksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing missingLocksStmt: %w", cerr)
+	if q.missingKeysStmt != nil {
+		if cerr := q.missingKeysStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing missingKeysStmt: %w", cerr)
 		}
 	}
 	if q.namedLockHolderStmt != nil {
@@ -328,9 +320,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing raiseFloorsStmt: %w", cerr)
 		}
 	}
-	if q.releaseLockStmt != nil {
-		if cerr := q.releaseLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing releaseLockStmt: %w", cerr)
+	if q.releaseLeaseStmt != nil {
+		if cerr := q.releaseLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing releaseLeaseStmt: %w", cerr)
 		}
 	}
 	if q.releaseNamedLockStmt != nil {
@@ -338,24 +330,29 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing releaseNamedLockStmt: %w", cerr)
 		}
 	}
+	if q.renewLeaseStmt != nil {
+		if cerr := q.renewLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing renewLeaseStmt: %w", cerr)
+		}
+	}
 	if q.renewLeasesStmt != nil {
 		if cerr := q.renewLeasesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing renewLeasesStmt: %w", cerr)
 		}
 	}
-	if q.renewLockStmt != nil {
-		if cerr := q.renewLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing renewLockStmt: %w", cerr)
+	if q.retireKeyStmt != nil {
+		if cerr := q.retireKeyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing retireKeyStmt: %w", cerr)
 		}
 	}
-	if q.retireLockStmt != nil {
-		if cerr := q.retireLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing retireLockStmt: %w", cerr)
+	if q.revokeKeyStmt != nil {
+		if cerr := q.revokeKeyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing revokeKeyStmt: %w", cerr)
 		}
 	}
-	if q.revokeLockStmt != nil {
-		if cerr := q.revokeLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing revokeLockStmt: %w", cerr)
+	if q.shareKeyStmt != nil {
+		if cerr := q.shareKeyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing shareKeyStmt: %w", cerr)
 		}
 	}
 	if q.standingLeasesStmt != nil {
@@ -363,14 +360,9 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing standingLeasesStmt: %w", cerr)
 		}
 	}
-	if q.takeLocksStmt != nil {
-		if cerr := q.takeLocksStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing takeLocksStmt: %w", cerr)
-		}
-	}
-	if q.verifyLockStmt != nil {
-		if cerr := q.verifyLockStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing verifyLockStmt: %w", cerr)
+	if q.verifyLeaseStmt != nil {
+		if cerr := q.verifyLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing verifyLeaseStmt: %w", cerr)
 		}
 	}
 	return err
@@ -412,97 +404,95 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 type Queries struct {
 	db                     DBTX
 	tx                     *sql.Tx
-	acquireKnownLockStmt   *sql.Stmt
-	acquireLockStmt        *sql.Stmt
-	acquireLockNoWaitStmt  *sql.Stmt
-	claimExtensionStmt     *sql.Stmt
+	acquireKnownLeaseStmt  *sql.Stmt
+	acquireLeaseStmt       *sql.Stmt
+	acquireLeaseNoWaitStmt *sql.Stmt
+	acquireLeasesStmt      *sql.Stmt
+	clusterVariablesStmt   *sql.Stmt
 	collisionsStmt         *sql.Stmt
 	createVersionTableStmt *sql.Stmt
 	currentDatabaseStmt    *sql.Stmt
-	deleteExtensionStmt    *sql.Stmt
-	deleteLocksStmt        *sql.Stmt
-	ensureLockStmt         *sql.Stmt
-	ensureLocksStmt        *sql.Stmt
-	extendLeaseStmt        *sql.Stmt
-	fenceLockStmt          *sql.Stmt
+	deleteKeysStmt         *sql.Stmt
+	endOwnLeaseStmt        *sql.Stmt
+	ensureKeyStmt          *sql.Stmt
+	ensureKeysStmt         *sql.Stmt
 	getNamedLockStmt       *sql.Stmt
-	inspectLockStmt        *sql.Stmt
 	listColumnsStmt        *sql.Stmt
 	listConstraintsStmt    *sql.Stmt
 	listFloorShardsStmt    *sql.Stmt
 	listIndexesStmt        *sql.Stmt
-	listLocksStmt          *sql.Stmt
+	listKeysStmt           *sql.Stmt
 	listTablesStmt         *sql.Stmt
 	listTriggersStmt       *sql.Stmt
 	listVersionsStmt       *sql.Stmt
 	lockFloorsStmt         *sql.Stmt
-	lockKnownLockStmt      *sql.Stmt
-	lockOldExtensionsStmt  *sql.Stmt
+	lockKeyStmt            *sql.Stmt
+	lockKeyNoWaitStmt      *sql.Stmt
+	lockKeysStmt           *sql.Stmt
+	lockKeysNoWaitStmt     *sql.Stmt
 	lockPurgeableStmt      *sql.Stmt
-	lockRowsStmt           *sql.Stmt
-	lockRowsNoWaitStmt     *sql.Stmt
-	missingLocksStmt       *sql.Stmt
+	makeKeyStmt            *sql.Stmt
+	missingKeysStmt        *sql.Stmt
 	namedLockHolderStmt    *sql.Stmt
 	olderCollisionsStmt    *sql.Stmt
 	purgeCandidatesStmt    *sql.Stmt
 	raiseFloorsStmt        *sql.Stmt
-	releaseLockStmt        *sql.Stmt
+	releaseLeaseStmt       *sql.Stmt
 	releaseNamedLockStmt   *sql.Stmt
+	renewLeaseStmt         *sql.Stmt
 	renewLeasesStmt        *sql.Stmt
-	renewLockStmt          *sql.Stmt
-	retireLockStmt         *sql.Stmt
-	revokeLockStmt         *sql.Stmt
+	retireKeyStmt          *sql.Stmt
+	revokeKeyStmt          *sql.Stmt
+	shareKeyStmt           *sql.Stmt
 	standingLeasesStmt     *sql.Stmt
-	takeLocksStmt          *sql.Stmt
-	verifyLockStmt         *sql.Stmt
+	verifyLeaseStmt        *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
 		db:                     tx,
 		tx:                     tx,
-		acquireKnownLockStmt:   q.acquireKnownLockStmt,
-		acquireLockStmt:        q.acquireLockStmt,
-		acquireLockNoWaitStmt:  q.acquireLockNoWaitStmt,
-		claimExtensionStmt:     q.claimExtensionStmt,
+		acquireKnownLeaseStmt:  q.acquireKnownLeaseStmt,
+		acquireLeaseStmt:       q.acquireLeaseStmt,
+		acquireLeaseNoWaitStmt: q.acquireLeaseNoWaitStmt,
+		acquireLeasesStmt:      q.acquireLeasesStmt,
+		clusterVariablesStmt:   q.clusterVariablesStmt,
 		collisionsStmt:         q.collisionsStmt,
 		createVersionTableStmt: q.createVersionTableStmt,
 		currentDatabaseStmt:    q.currentDatabaseStmt,
-		deleteExtensionStmt:    q.deleteExtensionStmt,
-		deleteLocksStmt:        q.deleteLocksStmt,
-		ensureLockStmt:         q.ensureLockStmt,
-		ensureLocksStmt:        q.ensureLocksStmt,
-		extendLeaseStmt:        q.extendLeaseStmt,
-		fenceLockStmt:          q.fenceLockStmt,
+		deleteKeysStmt:         q.deleteKeysStmt,
+		endOwnLeaseStmt:        q.endOwnLeaseStmt,
+		ensureKeyStmt:          q.ensureKeyStmt,
+		ensureKeysStmt:         q.ensureKeysStmt,
 		getNamedLockStmt:       q.getNamedLockStmt,
-		inspectLockStmt:        q.inspectLockStmt,
 		listColumnsStmt:        q.listColumnsStmt,
 		listConstraintsStmt:    q.listConstraintsStmt,
 		listFloorShardsStmt:    q.listFloorShardsStmt,
 		listIndexesStmt:        q.listIndexesStmt,
-		listLocksStmt:          q.listLocksStmt,
+		listKeysStmt:           q.listKeysStmt,
 		listTablesStmt:         q.listTablesStmt,
 		listTriggersStmt:       q.listTriggersStmt,
 		listVersionsStmt:       q.listVersionsStmt,
 		lockFloorsStmt:         q.lockFloorsStmt,
-		lockKnownLockStmt:      q.lockKnownLockStmt,
-		lockOldExtensionsStmt:  q.lockOldExtensionsStmt,
+		lockKeyStmt:            q.lockKeyStmt,
+		lockKeyNoWaitStmt:      q.lockKeyNoWaitStmt,
+		lockKeysStmt:           q.lockKeysStmt,
+		lockKeysNoWaitStmt:     q.lockKeysNoWaitStmt,
 		lockPurgeableStmt:      q.lockPurgeableStmt,
-		lockRowsStmt:           q.lockRowsStmt,
-		lockRowsNoWaitStmt:     q.lockRowsNoWaitStmt,
-		missingLocksStmt:       q.missingLocksStmt,
+		makeKeyStmt:            q.makeKeyStmt,
+		missingKeysStmt:        q.missingKeysStmt,
 		namedLockHolderStmt:    q.namedLockHolderStmt,
 		olderCollisionsStmt:    q.olderCollisionsStmt,
 		purgeCandidatesStmt:    q.purgeCandidatesStmt,
 		raiseFloorsStmt:        q.raiseFloorsStmt,
-		releaseLockStmt:        q.releaseLockStmt,
+		releaseLeaseStmt:       q.releaseLeaseStmt,
 		releaseNamedLockStmt:   q.releaseNamedLockStmt,
+		renewLeaseStmt:         q.renewLeaseStmt,
 		renewLeasesStmt:        q.renewLeasesStmt,
-		renewLockStmt:          q.renewLockStmt,
-		retireLockStmt:         q.retireLockStmt,
-		revokeLockStmt:         q.revokeLockStmt,
+		retireKeyStmt:          q.retireKeyStmt,
+		revokeKeyStmt:          q.revokeKeyStmt,
+		shareKeyStmt:           q.shareKeyStmt,
 		standingLeasesStmt:     q.standingLeasesStmt,
-		takeLocksStmt:          q.takeLocksStmt,
-		verifyLockStmt:         q.verifyLockStmt,
+		verifyLeaseStmt:        q.verifyLeaseStmt,
 	}
 }

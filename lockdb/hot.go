@@ -10,8 +10,8 @@ import (
 // privileges that not every program has.
 func HotStatements() []string {
 	return []string{
-		"AcquireLock", "AcquireKnownLock", "LockKnownLock", "AcquireLockNoWait", "InspectLock",
-		"RenewLock", "VerifyLock", "FenceLock", "ReleaseLock", "RenewLeases",
+		"LockKey", "LockKeyNoWait", "ShareKey", "EnsureKey", "AcquireLease", "AcquireKnownLease", "AcquireLeaseNoWait",
+		"RenewLease", "VerifyLease", "ReleaseLease", "RenewLeases", "ListKeys",
 	}
 }
 

@@ -9,6 +9,19 @@ import (
 	"time"
 )
 
+type GlobalVariable struct {
+	VariableName string `json:"variable_name"`
+	Value        string `json:"value"`
+}
+
+type HelixBatch struct {
+	I       int64  `json:"i"`
+	LockKey []byte `json:"lock_key"`
+	Epoch   int64  `json:"epoch"`
+	LeaseID int64  `json:"lease_id"`
+	List    string `json:"list"`
+}
+
 type HelixGooseDbVersion struct {
 	ID        uint64       `json:"id"`
 	VersionID int64        `json:"version_id"`
@@ -33,12 +46,6 @@ type HelixLock struct {
 	CreatedAt time.Time `json:"created_at"`
 	// UTC
 	UpdatedAt time.Time `json:"updated_at"`
-}
-
-type HelixLockExtension struct {
-	LeaseID int64 `json:"lease_id"`
-	// UTC
-	ExpiresAt time.Time `json:"expires_at"`
 }
 
 type HelixLockFloor struct {

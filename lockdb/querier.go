@@ -10,100 +10,104 @@ import (
 )
 
 type Querier interface {
-	// AcquireLock for a key whose row is there, by the primary key alone. An active row
-	// leaves the answer "held" in LAST_INSERT_ID(), which SET replaces if the lease is
-	// over: expired, with an id from over_from to over_to.
+	// For a key whose row is there. The second term of OR only answers "held": it is never
+	// true, and not evaluated for a free key.
 	//
 	//  UPDATE helix_locks
 	//  SET
-	//      owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      lease_id = ?,
+	//      owner_id = UNHEX(?),
 	//      epoch = LAST_INSERT_ID(epoch + 1),
+	//      lease_id = ?,
 	//      status = CAST(? AS SIGNED),
-	//      expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//      AND (status <> 1
-	//          OR (CAST(LAST_INSERT_ID(-1 - GREATEST(0, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at) - MICROSECOND(NOW(6)))) AS SIGNED) = -1
-	//              AND lease_id BETWEEN CAST(? AS SIGNED) AND CAST(? AS SIGNED)))
-	AcquireKnownLock(ctx context.Context, arg AcquireKnownLockParams) (sql.Result, error)
-	// Acquires a key that may be fresh. The floor is read under a shared lock: in
-	// READ COMMITTED an unlocked read could be older than a purge.
+	//      expires_at = UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND,
+	//      acquired_at = UTC_TIMESTAMP(6),
+	//      updated_at = UTC_TIMESTAMP(6)
+	//  WHERE lock_key = UNHEX(?) AND (expires_at <= UTC_TIMESTAMP(6)
+	//      OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at)) = 0)
+	AcquireKnownLease(ctx context.Context, arg AcquireKnownLeaseParams) (sql.Result, error)
+	// Leases.
 	//
-	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT
-	//      UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      ?,
-	//      LAST_INSERT_ID(f.floor_epoch + 1),
-	//      CAST(? AS SIGNED),
-	//      TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  FROM helix_lock_floor AS f
-	//  WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
+	// A lease is known by its key, epoch and lease_id. The lease_id is random and new for each
+	// lease, since an epoch comes again when its transaction rolls back. It is 0 while nobody
+	// has a lease. A key is free once expires_at has passed; whoever ends a lease sets it to a
+	// date long gone, so that a clock that is set back does not close the key again.
+	//
+	// The acquiring statements, and RetireKey, answer in LAST_INSERT_ID(), which comes with
+	// the OK packet: above 0 the epoch won; below 0 the key is held, for so many microseconds;
+	// 0 if there was no row to ask. The others answer by their affected rows.
+	//
+	// Keep: every statement that finds its row changes it, so that affected rows are matched
+	// rows whatever clientFoundRows says, and a multi-writer cluster certifies the row. In ON
+	// DUPLICATE KEY UPDATE, expires_at comes last, as the other columns ask for it. Times are
+	// the server's, in UTC; no client sends one.
+	// For a key that may be fresh: see EnsureKey for the floor.
+	//
+	//
+	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
+	//  SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(f.floor_epoch + 1), want.lease_id, want.status, want.expires_at,
+	//      want.now, want.now, want.now
+	//  FROM (
+	//      SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
+	//          CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+	//          UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
+	//          UNHEX(CONVERT(? USING latin1)) AS lock_key
+	//  ) AS want
+	//  STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 	//  LOCK IN SHARE MODE
 	//  ON DUPLICATE KEY UPDATE
-	//      epoch = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          LAST_INSERT_ID(epoch + 1),
-	//          IF(LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))), epoch, epoch)),
-	//      acquired_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), acquired_at),
-	//      updated_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), updated_at),
-	//      lease_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          CAST(? AS SIGNED), lease_id),
-	//      owner_id = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          UNHEX(CONVERT(UPPER(?) USING latin1)), owner_id),
-	//      expires_at = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at),
-	//      status = IF(status <> 1 OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED))) OR owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          CAST(? AS SIGNED), status)
-	AcquireLock(ctx context.Context, arg AcquireLockParams) (sql.Result, error)
-	// AcquireKnownLock that never waits: a row that another transaction has locked is
-	// skipped, and answers as one that is not there.
+	//      epoch = IF(helix_locks.expires_at > want.now,
+	//          helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, helix_locks.expires_at)),
+	//          LAST_INSERT_ID(helix_locks.epoch + 1)),
+	//      owner_id = IF(helix_locks.expires_at > want.now, helix_locks.owner_id, want.owner_id),
+	//      lease_id = IF(helix_locks.expires_at > want.now, helix_locks.lease_id, want.lease_id),
+	//      status = IF(helix_locks.expires_at > want.now, helix_locks.status, want.status),
+	//      acquired_at = IF(helix_locks.expires_at > want.now, helix_locks.acquired_at, want.now),
+	//      updated_at = IF(helix_locks.expires_at > want.now, helix_locks.updated_at, want.now),
+	//      expires_at = IF(helix_locks.expires_at > want.now, helix_locks.expires_at, want.expires_at)
+	AcquireLease(ctx context.Context, arg AcquireLeaseParams) (sql.Result, error)
+	// AcquireKnownLease that skips a row which another transaction has locked.
 	//
-	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT l.lock_key, UNHEX(CONVERT(UPPER(?) USING latin1)), ?, LAST_INSERT_ID(l.epoch + 1), CAST(? AS SIGNED),
-	//      TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      l.created_at,
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  FROM helix_locks AS l
-	//  WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//      AND (l.status <> 1
-	//          OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0)
-	//          OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//          OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) = 0)
+	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
+	//  SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(l.epoch + 1), want.lease_id, want.status, want.expires_at,
+	//      want.now, want.now, want.now
+	//  FROM (
+	//      SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
+	//          CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+	//          UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
+	//          UNHEX(CONVERT(? USING latin1)) AS lock_key
+	//  ) AS want
+	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = want.lock_key
+	//  WHERE l.expires_at <= want.now OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, l.expires_at)) = 0
 	//  FOR UPDATE SKIP LOCKED
 	//  ON DUPLICATE KEY UPDATE
-	//      owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      lease_id = CAST(? AS SIGNED),
+	//      owner_id = want.owner_id,
 	//      epoch = helix_locks.epoch + 1,
-	//      status = CAST(? AS SIGNED),
-	//      expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	AcquireLockNoWait(ctx context.Context, arg AcquireLockNoWaitParams) (sql.Result, error)
-	// For an expired lease that may have been extended while its row was locked: if
-	// it was, answers as AcquireLock does for a held key; if not, answers the lease's
-	// id, and until the end of the transaction nobody can extend it.
+	//      lease_id = want.lease_id,
+	//      status = want.status,
+	//      expires_at = want.expires_at,
+	//      acquired_at = want.now,
+	//      updated_at = want.now
+	AcquireLeaseNoWait(ctx context.Context, arg AcquireLeaseNoWaitParams) (sql.Result, error)
+	// Acquires keys whose rows this transaction has locked, and found free.
 	//
-	//  INSERT INTO helix_lock_extensions (lease_id, expires_at)
-	//  SELECT LAST_INSERT_ID(-l.lease_id), TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  FROM helix_locks AS l
-	//  WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//      AND l.status = 1
-	//      AND l.lease_id < 0
-	//      AND l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  FOR UPDATE SKIP LOCKED
-	//  ON DUPLICATE KEY UPDATE
-	//      expires_at = IF(helix_lock_extensions.expires_at > TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          IF(LAST_INSERT_ID(-1 - CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), helix_lock_extensions.expires_at) AS SIGNED)), helix_lock_extensions.expires_at, helix_lock_extensions.expires_at),
-	//          helix_lock_extensions.expires_at)
-	ClaimExtension(ctx context.Context, keyHex string) (sql.Result, error)
+	//  UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+	//  SET
+	//      l.owner_id = UNHEX(CONVERT(? USING latin1)),
+	//      l.epoch = l.epoch + 1,
+	//      l.lease_id = item.lease_id,
+	//      l.status = 1,
+	//      l.expires_at = UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND,
+	//      l.acquired_at = UTC_TIMESTAMP(6),
+	//      l.updated_at = UTC_TIMESTAMP(6)
+	AcquireLeases(ctx context.Context, arg AcquireLeasesParams) (int64, error)
+	// Whether several servers take writes. It takes no snapshot in the caller's transaction.
+	//
+	//  SHOW GLOBAL VARIABLES
+	//  WHERE variable_name IN (
+	//      'wsrep_on', 'wsrep_provider', 'group_replication_group_name', 'group_replication_single_primary_mode'
+	//  )
+	ClusterVariables(ctx context.Context) ([]*GlobalVariable, error)
 	// The same in a table of an older shape before its migration.
 	//
 	//  SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
@@ -137,119 +141,45 @@ type Querier interface {
 	//
 	//  SELECT LOWER(COALESCE(DATABASE(), '')) AS name
 	CurrentDatabase(ctx context.Context) (string, error)
-	//DeleteExtension
-	//
-	//  DELETE FROM helix_lock_extensions WHERE lease_id = ?
-	DeleteExtension(ctx context.Context, leaseID int64) error
-	// Deletes up to a thousand rows that this transaction has locked, and whose floors
-	// it has raised.
+	//DeleteKeys
 	//
 	//  DELETE l
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
-	DeleteLocks(ctx context.Context, batch string) (int64, error)
-	// Makes the row of a fresh key, free, for those who must not wait for one.
+	DeleteKeys(ctx context.Context, batch string) (int64, error)
+	// The first half of Reclaim: lets whatever lease this owner has expire.
 	//
-	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT
-	//      UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      '',
-	//      0,
-	//      f.floor_epoch,
-	//      0,
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  FROM helix_lock_floor AS f
-	//  WHERE f.shard = MOD(CRC32(UNHEX(CONVERT(UPPER(?) USING latin1))), 256)
+	//  UPDATE helix_locks
+	//  SET expires_at = '1970-01-01'
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND owner_id = UNHEX(CONVERT(? USING latin1)) AND status = 1
+	EndOwnLease(ctx context.Context, arg EndOwnLeaseParams) (int64, error)
+	// Locks the key's row, after making it where it is missing. LAST_INSERT_ID() answers 4
+	// for a new row, else status + 1, and 0 if the key's shard has no floor. A new row starts
+	// at the floor, which is read under a lock: in READ COMMITTED an unlocked read could be
+	// older than a purge.
+	//
+	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
+	//  SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.now, want.now, want.now
+	//  FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+	//  STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 	//  LOCK IN SHARE MODE
-	//  ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
-	EnsureLock(ctx context.Context, arg EnsureLockParams) error
-	// EnsureLock for up to a thousand keys. It locks their rows, in the list's order.
+	//  ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1
+	EnsureKey(ctx context.Context, keyHex string) (sql.Result, error)
+	// Locks the keys' rows in the list's order, after making those that are missing: see
+	// EnsureKey.
 	//
-	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT
-	//      item.lock_key,
-	//      '',
-	//      0,
-	//      f.floor_epoch,
-	//      0,
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
+	//  SELECT item.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
 	//  ORDER BY item.i
 	//  LOCK IN SHARE MODE
 	//  ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
-	EnsureLocks(ctx context.Context, batch string) error
-	// Extends a marked lease whose row is locked. Whoever extends must see after it, by
-	// a plain read that is the first of its transaction, that the lease stands.
-	//
-	//  INSERT INTO helix_lock_extensions (lease_id, expires_at)
-	//  VALUES (?, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
-	//  ON DUPLICATE KEY UPDATE
-	//      expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()))
-	ExtendLease(ctx context.Context, arg ExtendLeaseParams) error
-	// The fence for multi-writer clusters, where shared locks are not replicated: a
-	// write that every conflicting acquisition fails against at COMMIT.
-	//
-	//  UPDATE helix_locks
-	//  SET
-	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
-	FenceLock(ctx context.Context, arg FenceLockParams) (int64, error)
+	EnsureKeys(ctx context.Context, batch string) error
 	// 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
 	//
 	//  SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
 	GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int64, error)
-	// A plain read: it locks nothing, and waits for nobody.
-	//
-	//  SELECT
-	//      l.lock_key,
-	//      l.owner_id,
-	//      l.epoch,
-	//      l.status,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
-	//  FROM helix_locks AS l
-	//  LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-	//  WHERE l.lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//  LIMIT 1
-	InspectLock(ctx context.Context, keyHex string) (*InspectLockRow, error)
 	//ListColumns
 	//
 	//  SELECT
@@ -260,7 +190,7 @@ type Querier interface {
 	//      CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
 	//      LOWER(c.extra) AS extra
 	//  FROM information_schema.columns AS c
-	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor')
 	//  ORDER BY c.table_name, c.ordinal_position
 	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
 	// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
@@ -273,13 +203,15 @@ type Querier interface {
 	//      LOWER(COALESCE((
 	//          SELECT enforced
 	//          FROM information_schema.table_constraints AS i
-	//          WHERE i.constraint_schema = t.constraint_schema AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
+	//          WHERE i.constraint_schema = t.constraint_schema
+	//              AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
 	//          LIMIT 1
 	//      ), _utf8mb4'')) AS enforced,
 	//      LOWER(COALESCE((
 	//          SELECT c.check_clause
 	//          FROM information_schema.check_constraints AS c
-	//          WHERE c.constraint_schema = t.constraint_schema AND table_name = t.table_name AND c.constraint_name = t.constraint_name
+	//          WHERE c.constraint_schema = t.constraint_schema
+	//              AND table_name = t.table_name AND c.constraint_name = t.constraint_name
 	//          LIMIT 1
 	//      ), _utf8mb4'')) AS clause
 	//  FROM (
@@ -303,48 +235,53 @@ type Querier interface {
 	//      LOWER(COALESCE(s.column_name, _utf8mb4'')) AS column_name,
 	//      CAST(COALESCE(s.sub_part, 0) AS SIGNED) AS prefix_length
 	//  FROM information_schema.statistics AS s
-	//  WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+	//  WHERE s.table_schema = DATABASE() AND s.table_name IN ('helix_locks', 'helix_lock_floor')
 	//  ORDER BY s.table_name, s.index_name, s.seq_in_index
 	ListIndexes(ctx context.Context) ([]*ListIndexesRow, error)
+	// What people see: plain reads, which lock nothing and wait for nobody.
 	// One page of keys, in their order: from from_hex on and below before_hex, of the
-	// statuses whose bits are set, and if expired is 1 only leases that are over.
+	// statuses whose bits are set, and with max_remaining_micros left at most.
+	//
 	//
 	//  SELECT
-	//      l.lock_key,
-	//      l.owner_id,
-	//      l.epoch,
-	//      l.status,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.acquired_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS acquired_micros_ago,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.created_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS created_micros_ago,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) AS updated_micros_ago
-	//  FROM helix_locks AS l FORCE INDEX (PRIMARY)
-	//  LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-	//  WHERE l.lock_key >= UNHEX(CONVERT(UPPER(?) USING latin1))
-	//      AND l.lock_key < UNHEX(CONVERT(UPPER(?) USING latin1))
-	//      AND ((1 << l.status) & CAST(? AS SIGNED)) <> 0
-	//      AND (CAST(? AS SIGNED) = 0
-	//          OR (l.status = 1 AND GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at)) <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())))
-	//  ORDER BY l.lock_key
+	//      lock_key,
+	//      owner_id,
+	//      epoch,
+	//      status,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) AS SIGNED) AS remaining_micros,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, acquired_at, UTC_TIMESTAMP(6)) AS SIGNED) AS acquired_micros_ago,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(6)) AS SIGNED) AS created_micros_ago,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, updated_at, UTC_TIMESTAMP(6)) AS SIGNED) AS updated_micros_ago
+	//  FROM helix_locks FORCE INDEX (PRIMARY)
+	//  WHERE lock_key >= UNHEX(CONVERT(? USING latin1))
+	//      AND lock_key < UNHEX(CONVERT(? USING latin1))
+	//      AND ((1 << status) & CAST(? AS SIGNED)) <> 0
+	//      AND TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) <= CAST(? AS SIGNED)
+	//  ORDER BY lock_key
 	//  LIMIT ?
-	ListLocks(ctx context.Context, arg ListLocksParams) ([]*ListLocksRow, error)
+	ListKeys(ctx context.Context, arg ListKeysParams) ([]*ListKeysRow, error)
+	// The tables as the server's catalog describes them, for Verify. Names of the catalog are
+	// spelt in either case.
 	// The tables of this library in the current database, and what a migration has
 	// left. Names of the catalog are spelt in either case.
+	//
 	//
 	//  SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 	//  FROM information_schema.tables AS t
 	//  WHERE t.table_schema = DATABASE()
-	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions', 'helix_locks_older', 'helix_locks_newer')
+	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_newer')
 	//  ORDER BY t.table_name
 	ListTables(ctx context.Context) ([]*ListTablesRow, error)
 	// Those that this user may see, with the privilege TRIGGER on the table.
 	//
 	//  SELECT LOWER(t.event_object_table) AS table_name, t.trigger_name
 	//  FROM information_schema.triggers AS t
-	//  WHERE t.event_object_schema = DATABASE() AND t.event_object_table IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions')
+	//  WHERE t.event_object_schema = DATABASE() AND t.event_object_table IN ('helix_locks', 'helix_lock_floor')
 	//  ORDER BY t.event_object_table, t.trigger_name
 	ListTriggers(ctx context.Context) ([]*ListTriggersRow, error)
+	// What migrations need beside goose's own statements.
 	// The migrations that goose has noted, and when in Unix seconds (0: not known).
+	//
 	//
 	//  SELECT version_id, CAST(COALESCE(MAX(UNIX_TIMESTAMP(tstamp)), 0) AS SIGNED) AS applied_at
 	//  FROM helix_goose_db_version
@@ -352,8 +289,7 @@ type Querier interface {
 	//  GROUP BY version_id
 	//  ORDER BY version_id
 	ListVersions(ctx context.Context) ([]*ListVersionsRow, error)
-	// Locks the floors of these shards, but for those that a transaction with a fresh
-	// key of theirs has locked.
+	// Locks floors, except those that a transaction with a fresh key has locked.
 	//
 	//  SELECT f.shard
 	//  FROM helix_lock_floor AS f FORCE INDEX (PRIMARY)
@@ -361,130 +297,74 @@ type Querier interface {
 	//  LIMIT 256
 	//  FOR UPDATE SKIP LOCKED
 	LockFloors(ctx context.Context, shards []int16) ([]int16, error)
-	// AcquireKnownLock for a lock that ends with the transaction, and no more than that
-	// takes: what parsing it costs is paid for by every transaction of Do. A row that is
-	// or was leased is left to AcquireLock, as is one that is not there.
+	// Locks that end with their transaction.
 	//
-	//  UPDATE helix_locks
-	//  SET
-	//      owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      epoch = LAST_INSERT_ID(epoch + 1),
-	//      status = 0,
-	//      acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND status <> 1
-	LockKnownLock(ctx context.Context, arg LockKnownLockParams) (sql.Result, error)
-	// Locks up to as many extensions as are asked for, above after_id, that have been
-	// over for over_micros, but for those that another transaction has locked.
+	// A lock is the server's lock on the key's row; the statements here take it and answer
+	// the row's status. Status 1 means that a lease is, or was, active: the caller then
+	// acquires with status 0 (lease.sql), which fences a late holder, or is refused.
 	//
-	//  SELECT lease_id
-	//  FROM helix_lock_extensions FORCE INDEX (PRIMARY)
-	//  WHERE lease_id > ?
-	//      AND CAST(TIMESTAMPDIFF(MICROSECOND, expires_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) AS SIGNED) >= CAST(? AS SIGNED)
-	//  ORDER BY lease_id
-	//  LIMIT ?
-	//  FOR UPDATE SKIP LOCKED
-	LockOldExtensions(ctx context.Context, arg LockOldExtensionsParams) ([]int64, error)
-	// Locks those of up to a thousand keys that may still be purged, and that nobody
-	// has locked.
+	// Keep: a lookup by the primary key alone, which locks no gap and no other row, and no
+	// write to a row that is there. SKIP LOCKED, never NOWAIT: its refusal is no error, which
+	// MariaDB with innodb_rollback_on_timeout would answer by rolling back.
 	//
-	//  SELECT CAST(item.i AS SIGNED) AS i
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
-	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
-	//  WHERE (l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED)))
-	//  LIMIT 1000
-	//  FOR UPDATE SKIP LOCKED
-	LockPurgeable(ctx context.Context, arg LockPurgeableParams) ([]int64, error)
-	// Locks the rows of up to a thousand keys that have one, and says which are free:
-	// held_micros is zero, or one more than the microseconds their lease still has
-	// (one: it has expired, and may have been extended).
+	// Keys and owners travel as hex, since the server would convert text between the session's
+	// character sets. UNHEX(CONVERT(? USING latin1)) becomes UNHEX(CONVERT(? USING latin1)), for sessions that
+	// compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey and AcquireKnownLease
+	// do without, as an upsert follows where they find no row.
 	//
-	//  SELECT
-	//      CAST(item.i AS SIGNED) AS i,
-	//      l.epoch,
-	//      CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//
+	//  SELECT status FROM helix_locks WHERE lock_key = UNHEX(?) FOR UPDATE
+	LockKey(ctx context.Context, keyHex string) (int8, error)
+	// No row: it is locked by another transaction, or was purged. (LIMIT overrides a session's
+	// sql_select_limit.)
+	//
+	//  SELECT status FROM helix_locks WHERE lock_key = UNHEX(CONVERT(? USING latin1)) LIMIT 1 FOR UPDATE SKIP LOCKED
+	LockKeyNoWait(ctx context.Context, keyHex string) (int8, error)
+	// Locks the rows that are there. A key is free if remaining_micros is not above 0.
+	//
+	//  SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  LIMIT 1000
 	//  FOR UPDATE
-	LockRows(ctx context.Context, arg LockRowsParams) ([]*LockRowsRow, error)
-	// LockRows but for the rows that another transaction has locked.
+	LockKeys(ctx context.Context, batch string) ([]*LockKeysRow, error)
+	// LockKeys that skips rows which other transactions have locked.
 	//
-	//  SELECT
-	//      CAST(item.i AS SIGNED) AS i,
-	//      l.epoch,
-	//      CAST(IF(l.status <> 1 OR (l.expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND l.lease_id >= 0) OR l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//          0, 1 + GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), l.expires_at) AS SIGNED))) AS SIGNED) AS held_micros
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//  SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  LIMIT 1000
 	//  FOR UPDATE SKIP LOCKED
-	LockRowsNoWait(ctx context.Context, arg LockRowsNoWaitParams) ([]*LockRowsNoWaitRow, error)
-	// Which of up to a thousand keys have no row, by their place in the list.
+	LockKeysNoWait(ctx context.Context, batch string) ([]*LockKeysNoWaitRow, error)
+	// Locks the keys that are still purgeable and that nobody has locked.
 	//
 	//  SELECT CAST(item.i AS SIGNED) AS i
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+	//  WHERE l.status = 2 OR (l.status = 0
+	//      AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, UTC_TIMESTAMP(6)) >= CAST(? AS SIGNED))
+	//  LIMIT 1000
+	//  FOR UPDATE SKIP LOCKED
+	LockPurgeable(ctx context.Context, arg LockPurgeableParams) ([]int64, error)
+	// Makes the row of a key for those who lock it later. Unlike EnsureKey it fails where there
+	// is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
+	//
+	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
+	//  SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.now, want.now, want.now
+	//  FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+	//  STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
+	//  LOCK IN SHARE MODE
+	MakeKey(ctx context.Context, keyHex string) (int64, error)
+	// Which keys have no row: a plain read.
+	//
+	//  SELECT CAST(item.i AS SIGNED) AS i
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
 	//  WHERE l.lock_key IS NULL
 	//  LIMIT 1000
-	MissingLocks(ctx context.Context, batch string) ([]int64, error)
+	MissingKeys(ctx context.Context, batch string) ([]int64, error)
 	// The id of the connection that holds it, 0 if none does.
 	//
 	//  SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
@@ -508,187 +388,122 @@ type Querier interface {
 	//  GROUP BY o.nth, o.new_key
 	//  ORDER BY o.nth, o.new_key
 	OlderCollisions(ctx context.Context) ([]*OlderCollisionsRow, error)
-	// One page of keys that may be purged: retired ones, and free ones untouched for
-	// idle_micros unless that is negative. A plain read; the last row, which need not
-	// be purgeable, is where the next page begins. A shard may have no floor where the
-	// tables are not as the migrations made them.
+	// A purge deletes rows and raises their shards' floors, above which fresh keys start, in
+	// one transaction that has both locked. The floors come first: whoever acquires a fresh
+	// key locks its floor before its row.
+	//
+	// A key is purgeable if it is retired, or inactive and unchanged for idle_micros.
+	// One page of keys: a plain read. The last row, which need not be purgeable, is where the
+	// next page begins. A shard has no floor where somebody has deleted it.
+	//
 	//
 	//  SELECT
 	//      l.lock_key,
 	//      CAST(MOD(CRC32(l.lock_key), 256) AS SIGNED) AS shard,
-	//      CAST((l.status = 2 OR (l.status = 0 AND CAST(? AS SIGNED) >= 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())) >= CAST(? AS SIGNED))) AS SIGNED) AS purgeable,
+	//      CAST(l.status = 2 OR (l.status = 0 AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, UTC_TIMESTAMP(6))
+	//          >= CAST(? AS SIGNED)) AS SIGNED) AS purgeable,
 	//      CAST(f.shard IS NOT NULL AS SIGNED) AS has_floor
 	//  FROM helix_locks AS l FORCE INDEX (PRIMARY)
 	//  LEFT JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(l.lock_key), 256)
-	//  WHERE l.lock_key > UNHEX(CONVERT(UPPER(?) USING latin1))
+	//  WHERE l.lock_key > UNHEX(CONVERT(? USING latin1))
 	//  ORDER BY l.lock_key
 	//  LIMIT ?
 	PurgeCandidates(ctx context.Context, arg PurgeCandidatesParams) ([]*PurgeCandidatesRow, error)
-	// Raises the floors to the epochs of up to a thousand keys that are about to go.
+	//RaiseFloors
 	//
 	//  INSERT INTO helix_lock_floor (shard, floor_epoch)
 	//  SELECT MOD(CRC32(l.lock_key), 256), l.epoch
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  FOR UPDATE
 	//  ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
 	RaiseFloors(ctx context.Context, batch string) error
-	// Releases this lease only: a late release matches no row.
+	//ReleaseLease
 	//
 	//  UPDATE helix_locks
-	//  SET
-	//      status = 0,
-	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
-	ReleaseLock(ctx context.Context, arg ReleaseLockParams) (int64, error)
+	//  SET lease_id = 0, status = 0, expires_at = '1970-01-01', updated_at = UTC_TIMESTAMP(6)
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND epoch = ? AND lease_id = ?
+	ReleaseLease(ctx context.Context, arg ReleaseLeaseParams) (int64, error)
 	// 1 released, 0 somebody else's, -1 nobody's.
 	//
 	//  SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
 	ReleaseNamedLock(ctx context.Context, name string) (int64, error)
-	// Renews up to a thousand leases of one TTL, but for those whose row another
-	// transaction has locked. It counts each of them twice.
+	// Also after the expiry: nobody else has held the key since.
 	//
-	//  INSERT INTO helix_locks (lock_key, owner_id, lease_id, epoch, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT l.lock_key, l.owner_id, l.lease_id, l.epoch, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key,
-	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
+	//  UPDATE helix_locks
+	//  SET
+	//      expires_at = GREATEST(expires_at, UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND),
+	//      updated_at = GREATEST(updated_at + INTERVAL 1 MICROSECOND, UTC_TIMESTAMP(6))
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND epoch = ? AND lease_id = ?
+	RenewLease(ctx context.Context, arg RenewLeaseParams) (int64, error)
+	// Up to a thousand keys in one statement.
+	//
+	// The keys come as one argument, see Batch, so that the text is always the same. sqlc
+	// parses no JSON_TABLE: helix_batch stands for it (catalog.sql, and tools/finish writes
+	// it in). Rows are numbered by their place in the list, from 0.
+	//
+	// Keep: STRAIGHT_JOIN and FORCE INDEX look each key up by the primary key in the list's
+	// order, so that no other row is locked.
+	// Renews leases of one TTL, except those whose row another transaction has locked. It
+	// counts each of them twice.
+	//
+	//
+	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
+	//  SELECT l.lock_key, l.owner_id, l.epoch, l.lease_id, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
-	//  WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
+	//  WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 	//  FOR UPDATE SKIP LOCKED
 	//  ON DUPLICATE KEY UPDATE
-	//      lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(helix_locks.lease_id), helix_locks.lease_id),
-	//      expires_at = GREATEST(helix_locks.expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
-	//      updated_at = IF(helix_locks.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, helix_locks.updated_at))
+	//      expires_at = GREATEST(helix_locks.expires_at,
+	//          UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND),
+	//      updated_at = GREATEST(helix_locks.updated_at + INTERVAL 1 MICROSECOND, UTC_TIMESTAMP(6))
 	RenewLeases(ctx context.Context, arg RenewLeasesParams) (int64, error)
-	// Renews even after expiry: an unchanged epoch proves that nobody else held it.
+	// Marks a free key as deletable.
 	//
 	//  UPDATE helix_locks
-	//  SET
-	//      lease_id = IF(CAST(? AS SIGNED) = 1, -ABS(lease_id), lease_id),
-	//      expires_at = GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP())),
-	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
-	RenewLock(ctx context.Context, arg RenewLockParams) (int64, error)
-	// Marks a free key as deletable; one that is held answers as in AcquireKnownLock.
+	//  SET lease_id = 0, status = 2, expires_at = '1970-01-01',
+	//      updated_at = GREATEST(updated_at + INTERVAL 1 MICROSECOND, UTC_TIMESTAMP(6))
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND (expires_at <= UTC_TIMESTAMP(6)
+	//      OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at)) = 0)
+	RetireKey(ctx context.Context, keyHex string) (sql.Result, error)
+	// Ends whatever lease there is.
 	//
 	//  UPDATE helix_locks
-	//  SET
-	//      status = 2,
-	//      lease_id = 0,
-	//      updated_at = IF(updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, updated_at))
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
-	//      AND (status <> 1
-	//          OR (expires_at <= TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()) AND (lease_id >= 0 OR lease_id = CAST(? AS SIGNED)))
-	//          OR LAST_INSERT_ID(-1 - GREATEST(0, CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), expires_at) AS SIGNED))) = 0)
-	RetireLock(ctx context.Context, arg RetireLockParams) (sql.Result, error)
-	// Ends whatever lease there is: its epoch is over, whoever fences with it is lost.
-	//
-	//  UPDATE helix_locks
-	//  SET
-	//      epoch = epoch + 1,
-	//      lease_id = 0,
-	//      status = 0,
-	//      updated_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP())
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1))
-	RevokeLock(ctx context.Context, keyHex string) (int64, error)
-	// Which of up to a thousand leases stand, by their place in the list, and for how
-	// long they do: a plain read.
+	//  SET epoch = epoch + 1, lease_id = 0, status = 0, expires_at = '1970-01-01', updated_at = UTC_TIMESTAMP(6)
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1))
+	RevokeKey(ctx context.Context, keyHex string) (int64, error)
+	// The shared lock. A read-only transaction and a read-only server grant shared locks that
+	// protect nothing: the subquery, which reads no row, lets them refuse as for a write. A
+	// read-only server does not refuse an administrator, hence read_only.
 	//
 	//  SELECT
-	//      CAST(item.i AS SIGNED) AS i,
-	//      CAST(TIMESTAMPDIFF(MICROSECOND, TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), GREATEST(l.expires_at, COALESCE(x.expires_at, l.expires_at))) AS SIGNED) AS remaining_micros
-	//  FROM (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key,
-	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
-	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
-	//  LEFT JOIN helix_lock_extensions AS x ON x.lease_id = -l.lease_id
-	//  WHERE ABS(l.lease_id) = item.lease_id AND l.status = 1
-	//  LIMIT 1000
-	StandingLeases(ctx context.Context, batch string) ([]*StandingLeasesRow, error)
-	// Acquires up to a thousand keys whose rows this transaction has locked, and found
-	// to be free.
-	//
-	//  UPDATE (
-	//      SELECT
-	//          n.i AS i,
-	//          CAST(UNHEX(SUBSTRING(list.digits, CAST(SUBSTRING(list.digits, 28 * n.i + 5, 6) AS SIGNED), 2 * CAST(SUBSTRING(list.digits, 28 * n.i + 11, 3) AS SIGNED))) AS BINARY) AS lock_key,
-	//          CAST(SUBSTRING(list.digits, 28 * n.i + 14, 19) AS SIGNED) AS lease_id
-	//      FROM (SELECT COALESCE(CONVERT(UPPER(?) USING latin1), CAST('' AS CHAR(1000000) CHARACTER SET latin1)) AS digits LIMIT 1) AS list
-	//      STRAIGHT_JOIN (
-	//          SELECT 100 * h.d + 10 * t.d + o.d AS i
-	//          FROM (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS h
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS t
-	//          JOIN (SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS o
-	//      ) AS n
-	//      WHERE n.i < CAST(SUBSTRING(list.digits, 1, 4) AS SIGNED)
-	//      ORDER BY n.i
-	//      LIMIT 1000
-	//  ) AS item
-	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
-	//  SET
-	//      l.owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)),
-	//      l.lease_id = IF(CAST(? AS SIGNED) = 1, -item.lease_id, item.lease_id),
-	//      l.epoch = l.epoch + 1,
-	//      l.status = 1,
-	//      l.expires_at = TIMESTAMPADD(MICROSECOND, CAST(? AS SIGNED) + MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      l.acquired_at = TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//      l.updated_at = IF(l.updated_at < TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()),
-	//          TIMESTAMPADD(MICROSECOND, MICROSECOND(NOW(6)), UTC_TIMESTAMP()), TIMESTAMPADD(MICROSECOND, 1, l.updated_at))
-	TakeLocks(ctx context.Context, arg TakeLocksParams) (int64, error)
-	// The fence: a shared lock, so that many transactions of one holder run side by
-	// side while every rival waits for the last of them to end. (The limit overrides
-	// the session's sql_select_limit.)
-	//
-	//  SELECT epoch
+	//      status,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) AS SIGNED) AS remaining_micros,
+	//      CAST(@@global.read_only AS SIGNED) AS read_only
 	//  FROM helix_locks
-	//  WHERE lock_key = UNHEX(CONVERT(UPPER(?) USING latin1)) AND owner_id = UNHEX(CONVERT(UPPER(?) USING latin1)) AND epoch = ? AND ABS(lease_id) = CAST(? AS SIGNED) AND status = 1
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1))
+	//      AND NOT EXISTS (SELECT 1 FROM helix_locks AS writable WHERE 1 = 0 FOR UPDATE)
 	//  LIMIT 1
 	//  LOCK IN SHARE MODE
-	VerifyLock(ctx context.Context, arg VerifyLockParams) (int64, error)
+	ShareKey(ctx context.Context, keyHex string) (*ShareKeyRow, error)
+	// Which leases stand, and for how long: a plain read.
+	//
+	//  SELECT CAST(item.i AS SIGNED) AS i,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
+	//  WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
+	//  LIMIT 1000
+	StandingLeases(ctx context.Context, batch string) ([]*StandingLeasesRow, error)
+	// The fence: a shared lock, under which many transactions of one holder run side by side
+	// while every rival waits for the last of them.
+	//
+	//  SELECT epoch FROM helix_locks
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND epoch = ? AND lease_id = ?
+	//  LIMIT 1
+	//  LOCK IN SHARE MODE
+	VerifyLease(ctx context.Context, arg VerifyLeaseParams) (int64, error)
 }
 
 var _ Querier = (*Queries)(nil)

@@ -34,11 +34,9 @@ import (
 // AcquireTx. One that names a key where the server has not said which it was names
 // the first of the thousand.
 //
-// It is three statements for each thousand keys or part of them, and one more for
-// each lease that has expired and may have been extended ([Lease.KeepAlive]); with
-// NoWait it is two, and one or two in short transactions of the pool given to [New],
-// to make the rows that are missing. Each is one round trip where the DSN says
-// interpolateParams, else two and a packet. LAST_INSERT_ID() is changed where an expired lease may have been extended, and only there.
+// It is three statements for each thousand keys or part of them; with NoWait it is two, and
+// one or two in short transactions of the pool given to [New], to make the rows that are
+// missing. It leaves LAST_INSERT_ID() alone.
 func (l *Locker) AcquireManyTx(ctx context.Context, tx *sql.Tx, keys []string, opts ...AcquireOption) (leases []*Lease, err error) {
 	a, err := l.manyOptions(keys, opts)
 	if err != nil {
@@ -49,7 +47,7 @@ func (l *Locker) AcquireManyTx(ctx context.Context, tx *sql.Tx, keys []string, o
 	defer func() { seen.end(Result{Err: err, Attempts: 1}) }()
 	leases = make([]*Lease, len(keys))
 	for i, key := range keys {
-		leases[i] = newLease(ctx, l, key, a)
+		leases[i] = newLease(ctx, l, key, a.ttl)
 	}
 	if err = l.acquireMany(within, tx, leases, a); err != nil {
 		return nil, err
@@ -78,7 +76,7 @@ func (c *config) manyOptions(keys []string, opts []AcquireOption) (acquisition, 
 // acquireMany is AcquireManyTx after validation, and unobserved: it acquires leases,
 // which have no epochs yet.
 func (l *Locker) acquireMany(ctx context.Context, tx *sql.Tx, leases []*Lease, a acquisition) error {
-	q, err := l.in(tx, "acquire", leases[0].key)
+	q, err := l.queriesFor(tx, "acquire", leases[0].key)
 	if err != nil {
 		return err
 	}
@@ -86,8 +84,8 @@ func (l *Locker) acquireMany(ctx context.Context, tx *sql.Tx, leases []*Lease, a
 	for leases := range slices.Chunk(byKey(leases), lockdb.MaxBatch) {
 		many.chunks = append(many.chunks, chunk{leases: leases, batch: entries(leases)})
 	}
-	if a.wait == noWait {
-		if err := l.roomToEnsure("acquire", leases[0].key); err != nil {
+	if a.noWait {
+		if err := l.roomToEnsure("acquire", leases[0].key, "NoWait()"); err != nil {
 			return err
 		}
 		for _, c := range many.chunks {
@@ -150,41 +148,26 @@ func (m *acquiringMany) lock(ctx context.Context, c chunk) error {
 	if err != nil {
 		return m.failed(c, err)
 	}
-	var unsure []*Lease // expired, and maybe extended
 	var longest *HeldError
-	hold := func(le *Lease, answer int64) {
-		if held := heldError(le.key, answer); longest == nil || held.RetryAfter > longest.RetryAfter {
-			longest = held
-		}
-	}
 	for _, row := range rows {
 		le := c.leases[row.I]
 		le.epoch = row.Epoch + 1
-		switch answer := -row.HeldMicros; {
-		case answer == expiredUnlessExtended:
-			unsure = append(unsure, le)
-		case answer < 0:
-			hold(le, answer)
+		own := m.reclaim && row.Status == lockdb.StatusActive && string(row.OwnerID) == m.locker.owner
+		if row.RemainingMicros <= 0 || own {
+			continue
+		}
+		if longest == nil || micros(row.RemainingMicros) > longest.RetryAfter {
+			longest = heldError(le.key, -row.RemainingMicros)
+			longest.Owner, longest.Epoch = string(row.OwnerID), row.Epoch
 		}
 	}
 	for _, le := range c.leases {
 		switch {
 		case le.epoch != 0:
-		case m.wait == noWait:
+		case m.noWait:
 			return &BusyError{Key: le.key, Err: errNoWait}
 		default:
 			return noFloorError("acquire", le.key)
-		}
-	}
-	if longest == nil {
-		for _, le := range unsure {
-			answer, err := m.claim(ctx, le)
-			switch {
-			case err != nil:
-				return err
-			case answer < 0:
-				hold(le, answer)
-			}
 		}
 	}
 	if longest != nil {
@@ -195,46 +178,27 @@ func (m *acquiringMany) lock(ctx context.Context, c chunk) error {
 
 // rows locks the rows of c. Made first, and locked by that, they have no gaps
 // between them that others could not insert into.
-func (m *acquiringMany) rows(ctx context.Context, c chunk) ([]*lockdb.LockRowsRow, error) {
-	p := lockdb.LockRowsParams{Batch: c.batch}
-	if m.reclaim {
-		p.ReclaimHex = lockdb.Hex(m.locker.owner)
-	}
-	if m.wait != noWait {
-		if err := m.q.EnsureLocks(ctx, c.batch); err != nil {
+func (m *acquiringMany) rows(ctx context.Context, c chunk) ([]*lockdb.LockKeysRow, error) {
+	if !m.noWait {
+		if err := m.q.EnsureKeys(ctx, c.batch); err != nil {
 			return nil, err
 		}
-		return m.q.LockRows(ctx, p)
+		return m.q.LockKeys(ctx, c.batch)
 	}
-	unlocked, err := m.q.LockRowsNoWait(ctx, lockdb.LockRowsNoWaitParams(p))
-	rows := make([]*lockdb.LockRowsRow, len(unlocked))
+	unlocked, err := m.q.LockKeysNoWait(ctx, c.batch)
+	rows := make([]*lockdb.LockKeysRow, len(unlocked))
 	for i, row := range unlocked {
-		rows[i] = (*lockdb.LockRowsRow)(row)
+		rows[i] = (*lockdb.LockKeysRow)(row)
 	}
 	return rows, err
 }
 
-// claim asks, of a key whose lease has expired by its row, if that was extended. Its
-// answer is below zero if it was, as that of an acquiring statement is; else zero:
-// nobody can extend it any more.
-func (m *acquiringMany) claim(ctx context.Context, le *Lease) (int64, error) {
-	answer, _, err := answerOf(m.q.ClaimExtension(ctx, lockdb.Hex(le.key)))
-	switch {
-	case err != nil:
-		return 0, m.locker.failed(m.tx, "acquire", le.key, err)
-	case answer == 0: // the server's clock went back: the lease has not expired
-		return expiredUnlessExtended, nil
-	}
-	return min(answer, 0), nil
-}
-
 // take acquires the leases of c, whose rows are locked and free.
 func (m *acquiringMany) take(ctx context.Context, c chunk) error {
-	taken, err := m.q.TakeLocks(ctx, lockdb.TakeLocksParams{
+	taken, err := m.q.AcquireLeases(ctx, lockdb.AcquireLeasesParams{
 		Batch:     c.batch,
 		OwnerHex:  lockdb.Hex(m.locker.owner),
 		TtlMicros: m.ttl.Microseconds(),
-		Keep:      c.leases[0].keepFlag(),
 	})
 	if err == nil && taken != int64(len(c.leases)) {
 		err = fmt.Errorf("%d of %d rows were written", taken, len(c.leases))

@@ -73,7 +73,7 @@ func TestAcquireMany(t *testing.T) {
 			ids[id] = true
 		}
 		l.must(rows.Err())
-		if len(ids) != len(keys) { // an extension is known by its lease's id alone
+		if len(ids) != len(keys) {
 			l.Errorf("%d leases have %d ids", len(keys), len(ids))
 		}
 
@@ -370,7 +370,7 @@ func TestAcquireManyBesideSingleKeys(t *testing.T) {
 						_, err := rival.TryAcquire(ctx, l.key)
 						return err
 					}, func() { l.must(c.end(tx)) }), c.want)
-					l.exec(`UPDATE helix_locks SET status = 0 WHERE lock_key LIKE CONCAT(?, '%')`, l.key)
+					l.exec(`UPDATE helix_locks SET status = 0, lease_id = 0, expires_at = '1970-01-01' WHERE lock_key LIKE CONCAT(?, '%')`, l.key)
 
 					tx = l.begin()
 					single, err := l.AcquireTx(ctx, tx, l.key)
@@ -388,7 +388,7 @@ func TestAcquireManyBesideSingleKeys(t *testing.T) {
 						}
 						l.wants(single.Renew(ctx), txlock.ErrLost)
 					}
-					l.exec(`UPDATE helix_locks SET status = 0 WHERE lock_key LIKE CONCAT(?, '%')`, l.key)
+					l.exec(`UPDATE helix_locks SET status = 0, lease_id = 0, expires_at = '1970-01-01' WHERE lock_key LIKE CONCAT(?, '%')`, l.key)
 				}
 			})
 		})
@@ -495,6 +495,9 @@ func TestAcquireManyKeysAreBytes(t *testing.T) {
 		}
 		keys = append(keys, l.key+strings.Repeat("\xff", 255-len(l.key)), l.key+strings.Repeat("\x00", 255-len(l.key)))
 		for name, configure := range configures {
+			if l.readsNoLists(name) {
+				continue
+			}
 			db := l.server.Open(l.T, configure)
 			for _, opts := range [][]txlock.AcquireOption{nil, {txlock.NoWait()}} {
 				locker := l.locker(db, txlock.WithOwner("owner é\xff of "+name))
@@ -712,14 +715,13 @@ func TestAcquireManyRefusesWhatIsInvalid(t *testing.T) {
 
 // What fails in any of its statements is told as the failures of AcquireTx are.
 func TestAcquireManyFails(t *testing.T) {
-	ensure := func(m *mocked) *sqlmock.ExpectedExec { return m.mock.ExpectExec("-- name: EnsureLocks :") }
-	lock := func(m *mocked) *sqlmock.ExpectedQuery { return m.mock.ExpectQuery("-- name: LockRows :") }
-	claim := func(m *mocked) *sqlmock.ExpectedExec { return m.mock.ExpectExec("-- name: ClaimExtension :") }
-	take := func(m *mocked) *sqlmock.ExpectedExec { return m.mock.ExpectExec("-- name: TakeLocks :") }
+	ensure := func(m *mocked) *sqlmock.ExpectedExec { return m.mock.ExpectExec("-- name: EnsureKeys :") }
+	lock := func(m *mocked) *sqlmock.ExpectedQuery { return m.mock.ExpectQuery("-- name: LockKeys :") }
+	take := func(m *mocked) *sqlmock.ExpectedExec { return m.mock.ExpectExec("-- name: AcquireLeases :") }
 	rows := func(rows ...[3]int64) *sqlmock.Rows {
-		r := sqlmock.NewRows([]string{"i", "epoch", "held_micros"})
+		r := sqlmock.NewRows([]string{"i", "owner_id", "epoch", "status", "remaining_micros"})
 		for _, row := range rows {
-			r.AddRow(row[0], row[1], row[2])
+			r.AddRow(row[0], []byte("another"), row[1], 1, row[2])
 		}
 		return r
 	}
@@ -747,24 +749,8 @@ func TestAcquireManyFails(t *testing.T) {
 		}, txlock.ErrNotMigrated, `"b"`},
 		"held": {func(m *mocked) {
 			ensure(m).WillReturnResult(done)
-			lock(m).WillReturnRows(rows([3]int64{0, 4, 1}, [3]int64{1, 7, 1000001})) // asks for no extension
-		}, txlock.ErrHeld, `"b" is held for another 1s`},
-		"claiming": {func(m *mocked) {
-			ensure(m).WillReturnResult(done)
-			lock(m).WillReturnRows(rows([3]int64{0, 4, 0}, [3]int64{1, 7, 1}))
-			claim(m).WillReturnError(errDeadlock)
-		}, txlock.ErrTxAborted, `"b"`},
-		"extended": {func(m *mocked) {
-			ensure(m).WillReturnResult(done)
-			lock(m).WillReturnRows(rows([3]int64{0, 4, 1}, [3]int64{1, 7, 1}))
-			claim(m).WillReturnResult(sqlmock.NewResult(-1000001, 0))
-			claim(m).WillReturnResult(sqlmock.NewResult(5, 1))
-		}, txlock.ErrHeld, `"a" is held for another 1s`},
-		"the clock went back": {func(m *mocked) {
-			ensure(m).WillReturnResult(done)
-			lock(m).WillReturnRows(rows([3]int64{0, 4, 1}, [3]int64{1, 7, 0}))
-			claim(m).WillReturnResult(done)
-		}, txlock.ErrHeld, `"a"`},
+			lock(m).WillReturnRows(rows([3]int64{0, 4, 1}, [3]int64{1, 7, 1000000}))
+		}, txlock.ErrHeld, `"b" is held by "another", epoch 7, for another 1s`},
 		"taking": {func(m *mocked) {
 			ensure(m).WillReturnResult(done)
 			lock(m).WillReturnRows(free)

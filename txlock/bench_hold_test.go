@@ -249,7 +249,7 @@ func keep(b *testing.B, ctx context.Context, locker *txlock.Locker, n int, ttl t
 	}
 	var leases []*txlock.Lease
 	err := locker.Do(ctx, "keep", func(ctx context.Context, tx *sql.Tx) (err error) {
-		leases, err = locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(ttl), txlock.Kept())
+		leases, err = locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(ttl))
 		return err
 	})
 	if err != nil {

@@ -3,8 +3,6 @@ package txlock
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"time"
 )
 
 // Do runs one business transaction under the lock of key: it begins a
@@ -26,8 +24,8 @@ import (
 // until the lock wait times out; in a pool of one connection every such call waits
 // until ctx ends. Use the forms that take tx.
 //
-// fn learns the epoch of its lock from [EpochFromContext], to write it into its
-// rows or hand it on as a fencing token.
+// With [NewEpoch], fn learns the epoch of its lock from [EpochFromContext], to write it into
+// its rows or hand it on as a fencing token.
 //
 // It fails with [ErrHeld] at once if a lease of key is active, with [ErrBusy] if
 // the lock did not come free in the server's innodb_lock_wait_timeout, with
@@ -54,17 +52,9 @@ func (l *Locker) Do(ctx context.Context, key string, fn func(ctx context.Context
 		if epoch, err = l.lock(ctx, tx, key, a); err != nil {
 			return 0, err
 		}
-		return epoch, fn(context.WithValue(ctx, epochKey{}, epoch), tx)
+		w := &within{epoch: epoch}
+		return epoch, fn(w.enter(ctx), tx)
 	})
-}
-
-type epochKey struct{}
-
-// EpochFromContext returns the epoch of the lock or lease under which [Locker.Do] or
-// [Lease.InTx] runs the function that was given ctx, and whether there is one.
-func EpochFromContext(ctx context.Context) (int64, bool) {
-	epoch, ok := ctx.Value(epochKey{}).(int64)
-	return epoch, ok
 }
 
 // InTx runs one business transaction fenced by the lease: it begins a
@@ -72,46 +62,40 @@ func EpochFromContext(ctx context.Context) (int64, bool) {
 // commits. If the lease is lost it returns [ErrLost] and fn is not called.
 // Everything else is as with [Locker.Do]: fn's duties, rollback, running again
 // when the server aborts, the errors, the cost.
+//
+// Within fn, what waits for its own transaction is refused with [ErrInvalidArgument]: a
+// further InTx or fence of the lease, and to renew or release it.
 func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
 	if fn == nil {
 		return invalidNil("function", "give InTx what is to be run under the fence")
 	}
+	if err := le.refuseNested(ctx, nil); err != nil {
+		return err
+	}
 	l := le.locker
 	ctx, seen := l.observe(ctx, Operation{Name: OpInTx, Key: le.key, Keys: 1})
 	attempts := 0
+	var f *fence
 	err = ErrPanicked
-	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts}) }()
-	var renewed time.Time
-	err = l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (_ int64, err error) {
+	defer func() {
+		if f != nil {
+			f.end(err == nil)
+		}
+		seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts})
+	}()
+	err = l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (int64, error) {
 		attempts++
-		if renewed, err = le.fence(ctx, tx); err != nil {
-			le.learn(err)
+		if f != nil {
+			f.end(false)
+		}
+		f = le.newFence(false)
+		if err := f.verify(ctx, tx); err != nil {
+			le.noteLoss(err)
 			return le.epoch, err
 		}
-		return le.epoch, fn(context.WithValue(ctx, epochKey{}, le.epoch), tx)
+		w := &within{epoch: le.epoch, lease: le, tx: tx}
+		defer w.over.Store(true)
+		return le.epoch, fn(w.enter(ctx), tx)
 	})
-	switch {
-	case err != nil && !errors.Is(err, ErrCommitUnknown):
-		le.stillHeld() // what fn may have released is held again
-	case err == nil && !renewed.IsZero():
-		le.extend(renewed)
-	}
 	return err
-}
-
-// fence verifies the lease in a transaction of InTx. One that renews it as well
-// returns from when on.
-func (le *Lease) fence(ctx context.Context, tx *sql.Tx) (renewed time.Time, err error) {
-	if le.fenceRenews() {
-		return le.renew(ctx, tx)
-	}
-	return time.Time{}, le.VerifyTx(ctx, tx)
-}
-
-// fenceRenews reports whether a fence renews the lease as well: that of a kept
-// lease on a multi-writer cluster does, where a fence writes anyhow.
-func (le *Lease) fenceRenews() bool {
-	le.mu.Lock()
-	defer le.mu.Unlock()
-	return le.locker.multiWriter && le.kept.on
 }

@@ -53,10 +53,10 @@ var whole = map[string]struct {
 	"Do": {
 		func(m *mocked) {
 			m.mock.ExpectBegin()
-			txlocktest.ExpectLockTx(m.mock, "k", txlocktest.Granted(5))
+			txlocktest.ExpectLockTx(m.mock, "k", txlocktest.Granted(5), txlocktest.NewEpoch())
 		},
 		func(m *mocked, ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
-			return m.Do(ctx, "k", fn)
+			return m.Do(ctx, "k", fn, txlock.NewEpoch())
 		},
 	},
 	"InTx": {
@@ -152,10 +152,10 @@ func TestWholeRunsAgainWhenAborted(t *testing.T) {
 func TestWholeIsAbortedWhenCommitWasNotSent(t *testing.T) {
 	m := newMocked(t, txlock.WithMaxAttempts(1)) // sqlmock has no second connection for another
 	m.mock.ExpectBegin()
-	txlocktest.ExpectLockTx(m.mock, "k", txlocktest.Granted(5))
+	txlocktest.ExpectLockTx(m.mock, "k", txlocktest.Granted(5), txlocktest.NewEpoch())
 	m.expectUpdate()
 	m.mock.ExpectCommit().WillReturnError(driver.ErrBadConn)
-	if err := m.Do(t.Context(), "k", update); !errors.Is(err, txlock.ErrTxAborted) || errors.Is(err, txlock.ErrCommitUnknown) {
+	if err := m.Do(t.Context(), "k", update, txlock.NewEpoch()); !errors.Is(err, txlock.ErrTxAborted) || errors.Is(err, txlock.ErrCommitUnknown) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -6,7 +6,8 @@
 //
 // One transaction needs a lock for as long as it lasts: [Locker.Do], or
 // [Locker.LockTx] in a transaction of the caller. There is nothing to release,
-// and nothing that could expire.
+// and nothing that could expire. It is the server's lock on the key's row, and writes
+// nothing.
 //
 // A job of many transactions needs a lease: [Locker.Run], which renews it in the
 // background and releases it at the end, or [Locker.Acquire], [Lease.KeepAlive] and
@@ -44,10 +45,10 @@
 //  4. No clock in safety. The first three use no clock. Time decides only when
 //     others may take over, and it is the server's: no client's clock is sent.
 //  5. One statement. Each operation on a key whose row is there is one statement,
-//     and adds no commit (but for the takeover of an expired lease that was
-//     kept alive, which is three, and for a lock of a remembered key that a lease
-//     has, or had until it expired, which is one more). It is one round trip after [Locker.Prepare], or where
-//     the DSN says interpolateParams=true.
+//     and adds no commit. A lock that ends with the transaction writes nothing. (One more
+//     statement: a lock of a key under a lease, a fence that may have to renew, the first
+//     lock or fence of a Locker; two more: a [Reclaim] that ends a lease.) It is one round
+//     trip after [Locker.Prepare], or where the DSN says interpolateParams=true.
 //  6. Nothing silent. Every refusal is an error that names what it is about and
 //     can be tested with errors.Is and errors.As.
 //
@@ -58,21 +59,26 @@
 // lease from one that was rolled back; helix_lock_floor has the highest epoch ever
 // purged from each of 256 shards.
 //
-//	operation  succeeds when                                  effect
-//	acquire    no row, or status is not 1, or expired         epoch+1, owner, status 1, expiry = now + TTL
-//	  Reclaim  also when this owner holds it                  the same
-//	renew      it is this lease's row, and status is 1        expiry = now + TTL
-//	verify     the same                                       a shared lock on the row until COMMIT
-//	           (WithMultiWriter)                              an update of the row
-//	release    the same                                       status 0
-//	lock       no row, or status is not 1, or expired         epoch+1, owner, status 0
-//	revoke     always                                         epoch+1, status 0
-//	retire     status is not 1, or expired                    status 2
-//	purge      status 2, or 0 for long                        the row goes, its shard's floor rises to its epoch
+//	operation  succeeds when              effect
+//	acquire    no row, or expired         epoch+1, owner, new lease_id, status 1, expiry = now + TTL
+//	  Reclaim  also when this owner       the same
+//	           holds it
+//	renew      it is this lease's row     expiry = now + TTL
+//	verify     the same                   a shared lock on the row until COMMIT
+//	           (WithMultiWriter)          a renewal
+//	release    the same                   status 0, no lease_id, an expiry long ago
+//	lock       no row, or expired         the row's lock until COMMIT; ends an expired lease
+//	  NewEpoch the same                   epoch+1, status 0
+//	  Shared   the same                   a shared lock on the row until COMMIT
+//	revoke     always                     epoch+1, and as release
+//	retire     expired                    status 2
+//	purge      status 2, or 0 for long    the row goes, its shard's floor rises to its epoch
 //
-// A fresh row's epoch is its shard's floor plus one. All of it is decided in one
-// statement, under the lock that the statement takes on the row, on the newest
-// committed version of the row, in any isolation level. Why that suffices:
+// Whoever ends a lease sets its expiry to a date long ago: "expired" includes released,
+// revoked and retired. A lease is known by its key, epoch and lease_id. A fresh lease's
+// epoch is its shard's floor plus one. All of it is decided in one statement, under the
+// lock that the statement takes on the row, on the newest committed version of the row, in
+// any isolation level. Why that suffices:
 //
 //   - An acquisition holds the row exclusively until its transaction ends, so that
 //     acquisitions of one key follow one another, each adding to the epoch that the
@@ -80,26 +86,25 @@
 //   - A fence holds the row in shared mode until its transaction ends, so that an
 //     acquisition that comes after it waits for it; and one that came before it
 //     has changed the epoch, so that the fence finds no row (promise 2).
-//   - A lock leaves status 0 behind: what excludes is the row lock, which ends with
-//     the transaction, however that ends.
+//   - A lock is the row's lock, which ends with the transaction, however that ends. Where
+//     it meets a lease that has expired, it ends that lease by a write: a late fence would
+//     otherwise pass behind it.
 //   - A purge raises the floor and deletes the row in one transaction, which holds
 //     both; a fresh row starts above the floor, which it reads under a lock.
 //   - Renew, verify and release look for the lease's row, not for its expiry: as
-//     long as the epoch is unchanged nobody else has held the key.
+//     long as epoch and lease_id are unchanged nobody else has held the key.
 //
 // # Heartbeats
 //
-// A lease that is kept alive is marked as such in its row. A heartbeat renews up to a
-// thousand of them by one statement that skips rows which other transactions have
-// locked, so that it waits for nobody and nobody waits behind it. A skipped row is
-// mostly locked by the holder's own fences; then a heartbeat of its own extends the
-// lease in helix_lock_extensions, in a transaction that afterwards looks, by its first plain
-// read, whether the lease still stands. Whoever finds a marked lease expired claims
-// its extension before taking it over, in the same transaction. The two write one row
-// of helix_lock_extensions: if the extension came first, the claim finds it; if the
-// claim came first, the extension waits for its transaction and then sees the
-// takeover, which has been committed. So a lease whose row its holder never lets go
-// stays its own.
+// A heartbeat renews up to a thousand leases by one statement that skips rows which other
+// transactions have locked, so that it waits for nobody and nobody waits behind it. A
+// skipped row is mostly locked by the holder's own fences. Then the lease's next fence
+// renews it: at first only if it can have the row at once, and when two thirds of the time
+// to the deadline have gone by waiting for the fences that are open, one fence at a time.
+// So a holder that fences all the time keeps its lease, as long as each of its fenced
+// transactions is shorter than a third of that time: let the TTL be a few times the longest
+// of them. A single transaction that outlasts the deadline ends the trust, not the safety:
+// rivals wait for its row.
 //
 // The local deadline is nine tenths of the TTL, counted by this process's monotonic
 // clock from before the last renewal was sent. The rest is for clocks that run at
@@ -191,11 +196,22 @@
 //
 // A trigger on helix_locks hides the answers of acquiring statements: they fail.
 //
-// On a multi-writer cluster leases are not extended, since that takes row locks that
-// all servers see: there each [Lease.InTx] of a kept lease renews it, and must be
-// shorter than the deadline.
+// A Locker that was told neither [WithMultiWriter] nor [WithSingleWriter] looks at the
+// server's variables before its first lock or fence, and fails with [ErrMultiWriter] where
+// several servers may take writes.
 //
-// The database user needs SELECT, INSERT and UPDATE on helix_locks, SELECT on
-// helix_lock_floor, and SELECT, INSERT, UPDATE and DELETE on helix_lock_extensions;
-// for a purge also DELETE on helix_locks, and INSERT and UPDATE on helix_lock_floor.
+// A lock that wrote nothing ends with its connection, also under XA: after a PREPARE and a
+// crash of the server it is gone, and MariaDB drops shared locks at PREPARE. Use [NewEpoch]
+// there. A transaction that only read commits even if the server was made read-only
+// meanwhile: what a lock protects outside the database wants NewEpoch, too.
+//
+// On MariaDB, sessions whose collation_connection is one of UCS-2, UTF-16 or UTF-32 cannot
+// read lists of keys: heartbeats, AcquireManyTx, Purge and Prepare fail there, and say so.
+//
+// In REPEATABLE READ, InnoDB may rarely keep others from inserting a fresh key right before
+// one that is locked, where a page of the table was split there.
+//
+// The database user needs SELECT, INSERT and UPDATE on helix_locks, and SELECT on
+// helix_lock_floor; for a purge also DELETE on helix_locks, and INSERT and UPDATE on
+// helix_lock_floor.
 package txlock

@@ -22,10 +22,8 @@ func (l *Locker) ensure(ctx context.Context, op, key string) error {
 		// Uncommitted, so as to see a row that another transaction is about to insert.
 		missing := false
 		err := l.read(ctx, op, key, sql.LevelReadUncommitted, func(q *lockdb.Queries) error {
-			_, err := q.InspectLock(ctx, lockdb.Hex(key))
-			if errors.Is(err, sql.ErrNoRows) {
-				missing, err = true, nil
-			}
+			row, err := inspect(ctx, q, key)
+			missing = row == nil
 			return err
 		})
 		if err != nil || !missing {
@@ -39,7 +37,14 @@ func (l *Locker) ensure(ctx context.Context, op, key string) error {
 // that take writes a key seems fresh until the transaction that made its row
 // arrives from another one: then COMMIT finds the two in conflict.
 func ensureHere(ctx context.Context, q *lockdb.Queries, key string) error {
-	return q.EnsureLock(ctx, lockdb.EnsureLockParams{KeyHex: lockdb.Hex(key)})
+	made, err := q.MakeKey(ctx, lockdb.Hex(key))
+	switch {
+	case isDuplicate(err):
+		return nil
+	case err == nil && made == 0:
+		return errNoFloor
+	}
+	return err
 }
 
 // ensureMany is ensure for the keys of up to a thousand leases.
@@ -48,7 +53,7 @@ func (l *Locker) ensureMany(ctx context.Context, op string, leases []*Lease) err
 	return ensuring(ctx, key, func(ctx context.Context) error {
 		var missing []int64
 		err := l.read(ctx, op, key, sql.LevelReadUncommitted, func(q *lockdb.Queries) (err error) {
-			missing, err = q.MissingLocks(ctx, entries(leases))
+			missing, err = q.MissingKeys(ctx, entries(leases))
 			return err
 		})
 		if err != nil || len(missing) == 0 {
@@ -60,36 +65,36 @@ func (l *Locker) ensureMany(ctx context.Context, op string, leases []*Lease) err
 		}
 		key = fresh[0].key
 		return l.transact(ctx, job{op: op, key: key}, func(q *lockdb.Queries) error {
-			return q.EnsureLocks(ctx, entries(fresh))
+			return q.EnsureKeys(ctx, entries(fresh))
 		})
 	})
 }
 
 // ensureUnlessKnown is ensure for a key that an open transaction is to lock, which
 // may have the pool's only connection.
-func (l *Locker) ensureUnlessKnown(ctx context.Context, op, key string) error {
+func (l *Locker) ensureUnlessKnown(ctx context.Context, op, key, option string) error {
 	if l.known.has(key) {
 		return nil
 	}
-	if err := l.roomToEnsure(op, key); err != nil {
+	if err := l.roomToEnsure(op, key, option); err != nil {
 		return err
 	}
 	return l.ensure(ctx, op, key)
 }
 
 // roomToEnsure fails where a transaction beside the caller's could never begin.
-func (l *Locker) roomToEnsure(op, key string) error {
+func (l *Locker) roomToEnsure(op, key, option string) error {
 	if s := l.db.Stats(); s.MaxOpenConnections == 1 && s.InUse == 1 {
-		return &InvalidError{Kind: ErrInvalidArgument, Value: "NoWait()", Reason: fmt.Sprintf("%s %q: a key that may be fresh takes a second connection, and the pool has one: allow two (SetMaxOpenConns), or leave NoWait out", op, key)}
+		return &InvalidError{Kind: ErrInvalidArgument, Value: option, Reason: fmt.Sprintf("%s %q: a key that may be fresh takes a second connection, and the pool has one: allow two (SetMaxOpenConns), or leave it out", op, key)}
 	}
 	return nil
 }
 
-// ensureFirst lets a job with NoWait ensure its key before its transaction has taken
-// a connection.
+// ensureFirst lets a job with NoWait or Shared ensure its key before its transaction has
+// taken a connection.
 func (l *Locker) ensureFirst(j job, a *acquisition) job {
-	if a.wait == noWait {
-		a.wait = noWaitSeen
+	if a.noWait || a.shared {
+		a.ensured = true
 		j.before = func(ctx context.Context) error {
 			if l.known.has(j.key) {
 				return nil

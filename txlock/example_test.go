@@ -21,7 +21,7 @@ func exampleLocker(script func(mock sqlmock.Sqlmock)) (*sql.DB, *txlock.Locker) 
 		panic(err)
 	}
 	script(mock)
-	locker, err := txlock.New(db, txlock.WithOwner("worker-1"))
+	locker, err := txlock.New(db, txlock.WithOwner("worker-1"), txlock.WithSingleWriter())
 	if err != nil {
 		panic(err)
 	}

@@ -55,6 +55,18 @@ func newFake(t *testing.T, answer func(statement string, args ...any) reply, opt
 	return locker, f
 }
 
+// inTransaction runs work in a transaction of a caller, and commits it unless it fails.
+func inTransaction(t *testing.T, f *fakeDB, work func(tx *sql.Tx) error) error {
+	t.Helper()
+	db := sql.OpenDB(f)
+	defer func() { _ = db.Close() }()
+	tx := must[*sql.Tx](t)(db.BeginTx(t.Context(), nil))
+	if err := work(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
 func (f *fakeDB) note(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

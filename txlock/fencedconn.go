@@ -53,6 +53,9 @@ func (c *fencedConn) begin(ctx context.Context, opts driver.TxOptions) (*fencedT
 	case le.locker.closed.Load():
 		return nil, closedError("fence", le.key)
 	}
+	if err := le.refuseNested(ctx, nil); err != nil {
+		return nil, err
+	}
 	base, err := c.driverConn.BeginTx(ctx, opts)
 	switch {
 	case errors.Is(err, mysql.ErrInvalidConn): // a pooled connection that has ended meanwhile
@@ -60,9 +63,8 @@ func (c *fencedConn) begin(ctx context.Context, opts driver.TxOptions) (*fencedT
 	case err != nil:
 		return nil, err
 	}
-	c.tx = &fencedTx{conn: c, base: base}
-	c.tx.renewed, err = c.fence(ctx, opts.ReadOnly)
-	if err != nil {
+	c.tx = &fencedTx{conn: c, base: base, fence: le.newFence(opts.ReadOnly)}
+	if err := c.fence(ctx, c.tx.fence); err != nil {
 		return nil, c.job().bodyError(err, c.tx.Rollback())
 	}
 	return c.tx, nil

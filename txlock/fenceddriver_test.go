@@ -40,7 +40,7 @@ func (d *bareDriver) send(what string) error {
 
 // sentence is what is noted of a statement: FENCE for the fence.
 func sentence(query string) string {
-	if strings.HasPrefix(query, "-- name: VerifyLock ") {
+	if strings.HasPrefix(query, "-- name: VerifyLease ") {
 		return "FENCE"
 	}
 	return query

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -14,8 +13,8 @@ import (
 type fencedTx struct {
 	conn    *fencedConn
 	base    driver.Tx
-	renewed time.Time // from when on the fence renewed the lease, if it did
-	aborted error     // after what the server has rolled it back, or may have
+	fence   *fence
+	aborted error // after what the server has rolled it back, or may have
 }
 
 // saw notes an error after which the server may have rolled back.
@@ -58,18 +57,14 @@ func (t *fencedTx) Commit() error {
 	if err != nil && !isConflict(err) {
 		c.dirty = true
 	}
-	if err := c.job().commitError(context.Background(), err, le.Owner(), le.epoch); err != nil {
-		return err
-	}
-	if !t.renewed.IsZero() {
-		le.extend(t.renewed)
-	}
-	return nil
+	t.fence.end(err == nil)
+	return c.job().commitError(context.Background(), err, le.Owner(), le.epoch)
 }
 
 // Rollback rolls back.
 func (t *fencedTx) Rollback() error {
 	t.conn.tx = nil
+	t.fence.end(false)
 	err := t.base.Rollback()
 	if err != nil {
 		t.conn.dirty = true

@@ -5,15 +5,14 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"time"
 
 	"github.com/gox-helix/gox-helix/lockdb"
 )
 
 // fence sends the fence's statement on the connection, in its open transaction,
-// and explains the answer. One that renews the lease as well returns from when on.
-func (c *fencedConn) fence(ctx context.Context, readOnly bool) (renewed time.Time, err error) {
-	le := c.connector.lease
+// and explains the answer.
+func (c *fencedConn) fence(ctx context.Context, f *fence) (err error) {
+	le := f.lease
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpVerify, Key: le.key, Keys: 1})
 	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
@@ -22,20 +21,16 @@ func (c *fencedConn) fence(ctx context.Context, readOnly bool) (renewed time.Tim
 	// statement.
 	db := sql.OpenDB(&loan{conn: c})
 	q := lockdb.New(db)
-	var n int64
-	if !readOnly && le.fenceRenews() {
-		renewed, n, err = le.sendRenew(ctx, q)
-	} else {
-		n, err = le.sendVerify(ctx, q, le.locker.multiWriter && !readOnly)
-	}
+	n, err := f.send(ctx, q)
 	if err = errors.Join(err, db.Close()); err != nil {
-		return renewed, errors.Join(statementError("fence", le.key, err), c.fences.forget())
+		le.locker.noteConnection(err)
+		return errors.Join(statementError("fence", le.key, err), c.fences.forget())
 	}
 	if n == 0 {
 		err = le.lost()
-		le.learn(err)
+		le.noteLoss(err)
 	}
-	return renewed, err
+	return err
 }
 
 // loan lends a connection that is in use to a pool of its own, once.

@@ -16,8 +16,8 @@ type Info struct {
 	Owner  string // of the last acquisition; empty for a key that never had one
 	Epoch  int64
 	Status Status
-	// Remaining is what an active lease still has, with its extension (see
-	// [Lease.KeepAlive]); zero or less once it has expired. Zero if it is not active.
+	// Remaining is what an active lease still has; zero or less once it has expired. Zero
+	// if it is not active.
 	Remaining time.Duration
 	// SinceAcquired is the time since the last acquisition, SinceCreated since the
 	// key's row was made, SinceUpdated since its last change: an acquisition,
@@ -59,7 +59,7 @@ func (s Status) String() string {
 	return fmt.Sprintf("Status(%d)", int8(s))
 }
 
-func newInfo(row lockdb.ListLocksRow) Info {
+func newInfo(row lockdb.ListKeysRow) Info {
 	info := Info{
 		Key:           string(row.LockKey),
 		Owner:         string(row.OwnerID),

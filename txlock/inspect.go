@@ -3,7 +3,7 @@ package txlock
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"math"
 
 	"github.com/gox-helix/gox-helix/lockdb"
 )
@@ -22,12 +22,9 @@ func (l *Locker) Inspect(ctx context.Context, key string) (*Info, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	var row *lockdb.InspectLockRow
+	var row *lockdb.ListKeysRow
 	err := l.read(ctx, "inspect", key, sql.LevelReadCommitted, func(q *lockdb.Queries) (err error) {
-		row, err = q.InspectLock(ctx, lockdb.Hex(key))
-		if errors.Is(err, sql.ErrNoRows) {
-			row, err = nil, nil
-		}
+		row, err = inspect(ctx, q, key)
 		return err
 	})
 	switch {
@@ -36,6 +33,21 @@ func (l *Locker) Inspect(ctx context.Context, key string) (*Info, error) {
 	case row == nil:
 		return nil, &NotFoundError{Key: key}
 	}
-	info := newInfo(lockdb.ListLocksRow(*row))
+	info := newInfo(*row)
 	return &info, nil
+}
+
+// inspect reads the row of key by a plain read, or nil if there is none.
+func inspect(ctx context.Context, q *lockdb.Queries, key string) (*lockdb.ListKeysRow, error) {
+	rows, err := q.ListKeys(ctx, lockdb.ListKeysParams{
+		FromHex:            lockdb.Hex(key),
+		BeforeHex:          lockdb.Hex(key + "\x00"),
+		Statuses:           anyStatus,
+		MaxRemainingMicros: math.MaxInt64,
+		Limit:              1,
+	})
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return rows[0], nil
 }

@@ -188,12 +188,13 @@ func TestDeadlock(t *testing.T) {
 		epoch := l.epoch()
 		a, b := l.begin(), l.begin()
 		l.bump(b) // the heavier of the two, so a is the victim
-		l.must(l.LockTx(ctx, a, l.key))
-		l.must(l.LockTx(ctx, b, other))
+		lock := func(tx *sql.Tx, key string) error { return l.LockTx(ctx, tx, key, txlock.NewEpoch()) }
+		l.must(lock(a, l.key))
+		l.must(lock(b, other))
 
 		var errB error
-		errA := l.waits(func() error { return l.LockTx(ctx, a, other) }, func() {
-			errB = l.LockTx(ctx, b, l.key)
+		errA := l.waits(func() error { return lock(a, other) }, func() {
+			errB = lock(b, l.key)
 		})
 		victim, survivor := a, b
 		if errA == nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -66,12 +67,13 @@ func (l *live) stands(lease *txlock.Lease) {
 	}
 }
 
-const beatTTL = 900 * time.Millisecond
+// beatTTL leaves a busy machine some time for a heartbeat.
+const beatTTL = 2 * time.Second
 
 func TestKeepAlive(t *testing.T) {
 	onServers(t, func(l *live) {
 		lease, b := l.heldAlive(beatTTL)
-		l.await(lease, b, 6) // twice the TTL
+		l.await(lease, b, 4) // longer than the TTL
 		l.stands(lease)
 		if l.epoch() != lease.Epoch() {
 			l.Errorf("epoch %d, was %d", l.epoch(), lease.Epoch())
@@ -81,117 +83,88 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
-// While a fenced transaction of the holder keeps the row locked for longer than
-// the TTL, the heartbeat neither waits for it nor fails, another fence does not
-// wait for the heartbeat, and nobody can take the lease over, then or afterwards.
-func TestHeartbeatBesideALongFence(t *testing.T) {
+// A single transaction that outlasts the deadline ends the trust, and says why. It holds off
+// rivals until it ends all the same, and commits.
+func TestOneFenceLongerThanTheTrust(t *testing.T) {
 	onServers(t, func(l *live) {
 		ctx := l.Context()
-		lease, b := l.heldAlive(beatTTL)
-		l.must(lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			before := l.row().times
-			l.await(lease, b, 3)
-			if l.row().times != before {
-				l.Error("the row was renewed: this test tests nothing")
-			}
-			l.await(lease, b, 3)
-			l.stands(lease)
-			l.must(lease.InTx(ctx, nothing)) // is not queued behind a heartbeat
-			return nil
-		}))
-		l.stands(lease)
-		// As long as the extension lasts, the row, which has expired, does not count.
-		_, err := l.TryAcquire(ctx, l.key)
-		var held *txlock.HeldError
-		if !errors.As(err, &held) || held.RetryAfter > beatTTL {
-			l.Errorf("a rival got %v", err)
+		lease, _ := l.heldAlive(beatTTL)
+		tx := l.begin()
+		l.must(lease.VerifyTx(ctx, tx))
+		<-lease.Context().Done()
+		cause := context.Cause(lease.Context())
+		l.wants(cause, txlock.ErrLost)
+		if !strings.Contains(cause.Error(), "such as a fenced one of its own") {
+			l.Errorf("the trust ended because of %v", cause)
 		}
-		l.must(lease.Release(ctx))
-		if n := l.text(l.db, `SELECT COUNT(*) FROM helix_lock_extensions AS x JOIN helix_locks AS l ON x.lease_id = ABS(l.lease_id) WHERE lock_key = ?`, l.key); n != "0" {
-			l.Error("its extension is left after the release")
-		}
-		l.must(l.try(l.Locker).Release(ctx))
-	})
-}
-
-// Of two leases whose rows are locked by their holder's fences, one whose extension
-// is locked by somebody's transaction does not cost the other one its own.
-func TestExtensionThatHasToWait(t *testing.T) {
-	onServers(t, func(l *live) {
-		ctx := l.Context()
-		b := newBeats()
-		locker := l.locker(l.db, txlock.WithObserver(b))
-		var leases []*txlock.Lease
-		for _, key := range []string{l.key, l.key + " 2"} {
-			lease, err := locker.TryAcquire(ctx, key, txlock.TTL(beatTTL), txlock.Kept())
+		for info, err := l.Inspect(ctx, l.key); err != nil || info.Held(); info, err = l.Inspect(ctx, l.key) {
 			l.must(err)
-			leases = append(leases, lease)
 		}
-		blocked, other := leases[0], leases[1]
-		l.must(blocked.InTx(ctx, func(ctx context.Context, _ *sql.Tx) error {
-			return other.InTx(ctx, func(ctx context.Context, _ *sql.Tx) error {
-				l.must(blocked.KeepAlive(ctx))
-				l.must(other.KeepAlive(ctx))
-				for l.text(l.db, `SELECT COUNT(*) FROM helix_lock_extensions AS x JOIN helix_locks AS l ON x.lease_id = -l.lease_id
-					WHERE lock_key IN (?, ?)`, blocked.Key(), other.Key()) != "2" { // else the lock below is one of a gap
-					l.await(blocked, b, 1)
-				}
-				tx := l.begin()
-				l.text(tx, `SELECT lease_id FROM helix_lock_extensions WHERE lease_id = ? FOR UPDATE`, -l.row().lease)
-				<-blocked.Context().Done()
-				l.wants(context.Cause(blocked.Context()), txlock.ErrLost)
-				l.await(other, b, 3) // for longer than what was left
-				l.must(tx.Rollback())
-				return nil
-			})
-		}))
-		l.must(other.Release(ctx))
+		var acquired *txlock.Lease
+		err := l.waits(func() (err error) {
+			acquired, err = l.TryAcquire(ctx, l.key)
+			return err
+		}, func() {
+			l.bump(tx)
+			l.must(tx.Commit())
+		})
+		l.must(err)
+		if acquired.Epoch() != lease.Epoch()+1 || l.counter(l.db) != 1 {
+			l.Errorf("epoch %d after %d, the counter is %d", acquired.Epoch(), lease.Epoch(), l.counter(l.db))
+		}
 	})
 }
 
-// A holder whose fenced transactions overlap all the time keeps its lease, though
-// its row is never free for a renewal.
-func TestHolderThatFencesAllTheTime(t *testing.T) {
-	onServers(t, func(l *live) {
-		ctx, cancel := context.WithCancel(l.Context())
-		lease, b := l.heldAlive(beatTTL)
-		// Each transaction ends only when the next one has begun.
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		defer cancel()
-		begun := make(chan struct{})
+// fenceAllTheTime runs fenced transactions, each of that length, in so many goroutines, so
+// that one is nearly always open, until the context ends. It returns how many there were.
+func (l *live) fenceAllTheTime(ctx context.Context, lease *txlock.Lease, goroutines int, length time.Duration) int64 {
+	l.Helper()
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for range goroutines {
 		wg.Go(func() {
-			for first := true; ctx.Err() == nil || first; first = false {
-				next := make(chan struct{})
-				wg.Go(func() {
-					err := lease.InTx(l.Context(), func(context.Context, *sql.Tx) error {
-						close(next)
-						select {
-						case <-begun:
-						case <-ctx.Done():
-						}
-						return nil
-					})
-					if err != nil {
-						l.Errorf("fence: %v", err)
-						cancel()
+			for ctx.Err() == nil {
+				err := lease.InTx(l.Context(), func(context.Context, *sql.Tx) error {
+					select {
+					case <-ctx.Done():
+					case <-time.After(length): // the time that work takes
 					}
+					return nil
 				})
-				select {
-				case <-next:
-				case <-ctx.Done():
+				if err != nil {
+					l.Errorf("fence: %v", err)
 					return
 				}
-				if !first {
-					begun <- struct{}{} // lets the one before end
+				n.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return n.Load()
+}
+
+// A holder whose fenced transactions overlap without a gap keeps its lease for many TTLs,
+// though no heartbeat finds its row free, while a rival asks all the time.
+func TestHolderThatFencesAllTheTime(t *testing.T) {
+	onServers(t, func(l *live) {
+		ctx, cancel := context.WithTimeout(l.Context(), 4*beatTTL)
+		defer cancel()
+		lease, _ := l.heldAlive(beatTTL)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := l.TryAcquire(l.Context(), l.key, txlock.NoWait()); !errors.Is(err, txlock.ErrHeld) && !errors.Is(err, txlock.ErrBusy) {
+					l.Errorf("a rival got %v", err)
+					return
 				}
 			}
 		})
-		l.await(lease, b, 7) // more than twice the TTL
-		l.stands(lease)
-		cancel()
+		n := l.fenceAllTheTime(ctx, lease, 8, beatTTL/10)
 		wg.Wait()
 		l.stands(lease)
+		if n < 8 {
+			l.Errorf("%d fenced transactions", n)
+		}
 		l.must(lease.Release(l.Context()))
 	})
 }
@@ -199,7 +172,7 @@ func TestHolderThatFencesAllTheTime(t *testing.T) {
 // An operator's revocation reaches the holder with the next heartbeat.
 func TestHeartbeatAfterRevocation(t *testing.T) {
 	onServers(t, func(l *live) {
-		lease, _ := l.heldAlive(time.Second)
+		lease, _ := l.heldAlive(3 * beatTTL)
 		l.must(l.Revoke(l.Context(), l.key))
 		<-lease.Context().Done()
 		var lost *txlock.LostError
@@ -235,8 +208,7 @@ func TestTrustEndsBeforeTheTakeover(t *testing.T) {
 	})
 }
 
-// On a multi-writer cluster, where there are no extensions, the fenced
-// transactions of a kept lease renew it.
+// On a multi-writer cluster every fenced transaction renews the lease.
 func TestFencesRenewWithMultiWriter(t *testing.T) {
 	onServers(t, func(l *live) {
 		lease, _ := l.heldAlive(long, txlock.WithMultiWriter())
@@ -414,7 +386,7 @@ func TestKeepManyAlive(t *testing.T) {
 			keys[i] = fmt.Sprintf("%s/%d", l.key, i)
 		}
 		tx := l.beginOn(db)
-		held, err := locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(6*time.Second), txlock.Kept())
+		held, err := locker.AcquireManyTx(ctx, tx, keys, txlock.TTL(6*time.Second))
 		l.must(err)
 		l.must(tx.Commit())
 		for _, lease := range held {

@@ -134,20 +134,6 @@ func (k *keeper) run() {
 	}
 }
 
-// company are leases that are renewed together: all of one TTL, but for those whose
-// rows were found to be locked.
-type company struct {
-	ttl   time.Duration
-	alone *Lease
-}
-
-func (le *Lease) company() company {
-	if le.kept.alone {
-		return company{le.ttl, le}
-	}
-	return company{ttl: le.ttl}
-}
-
 // due takes the leases that are to be renewed now, in batches of one TTL, the most
 // urgent first, and says when to look again. It is not ok when nothing is left.
 func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool) {
@@ -157,8 +143,8 @@ func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool
 		k.running = false
 		return nil, next, false
 	}
-	together := make(map[company][]*Lease)
-	due := make(map[company]bool)
+	together := make(map[time.Duration][]*Lease)
+	due := make(map[time.Duration]bool)
 	next = now.Add(time.Hour)
 	k.shortest = MaxTTL
 	for le := range k.leases {
@@ -168,16 +154,16 @@ func (k *keeper) due(now time.Time) (batches [][]*Lease, next time.Time, ok bool
 		}
 		// What is due before long goes along with what is due.
 		if le.kept.next.Before(now.Add(le.beat() / 4)) {
-			together[le.company()] = append(together[le.company()], le)
+			together[le.ttl] = append(together[le.ttl], le)
 		}
 		if !le.kept.next.After(now) {
-			due[le.company()] = true
+			due[le.ttl] = true
 		} else if le.kept.next.Before(next) {
 			next = le.kept.next
 		}
 	}
-	for company, leases := range together {
-		if !due[company] {
+	for ttl, leases := range together {
+		if !due[ttl] {
 			continue
 		}
 		for _, le := range leases {
@@ -209,16 +195,6 @@ func (k *keeper) done(batch []*Lease) {
 	k.notify()
 }
 
-// separate lets leases be renewed each for itself, since their extensions may have to
-// wait for somebody, or with the others again.
-func (k *keeper) separate(leases []*Lease, alone bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, le := range leases {
-		le.kept.alone = alone
-	}
-}
-
 // plan sets when a lease is renewed next.
 func (k *keeper) plan(le *Lease, next time.Time) {
 	k.mu.Lock()
@@ -233,25 +209,23 @@ func (k *keeper) beat(ctx context.Context, batch []*Lease) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	ctx, seen := l.observe(ctx, Operation{Name: OpHeartbeat, Keys: len(batch), TTL: batch[0].ttl})
-	unsure, lost, err := k.renew(ctx, batch)
+	skipped, lost, err := k.renew(ctx, batch)
 	retry := time.Now().Add(max(batch[0].ttl/12, time.Millisecond))
-	switch {
-	case err != nil, len(unsure) == 0:
-	case l.multiWriter:
-		err = fmt.Errorf("txlock: heartbeat: the row of %q is locked by another transaction, such as a fenced one of its own", unsure[0].key)
-	case len(batch) > 1:
-		k.separate(unsure, true) // and then at once
-		retry = time.Now()
-	default:
-		unsure, lost, err = k.extend(ctx, batch[0])
-	}
-	for _, le := range unsure {
+	reported := err
+	for _, le := range skipped {
+		failure := err
+		if err == nil {
+			failure = fmt.Errorf("txlock: heartbeat: the row of %q is locked by another transaction, such as a fenced one of its own", le.key)
+		}
 		le.mu.Lock()
-		le.kept.failure = err
+		le.kept.failure, le.kept.skipped = failure, true
+		if le.trustNearsEnd() { // else its next fence is likely to renew it
+			reported = failure
+		}
 		le.mu.Unlock()
 		k.plan(le, retry)
 	}
-	seen.end(Result{Err: err, Late: late, Lost: lost, Attempts: 1})
+	seen.end(Result{Err: reported, Late: late, Lost: lost, Attempts: 1})
 }
 
 // begin returns by how much a batch is late, and for how long it may take.
@@ -268,17 +242,13 @@ func (k *keeper) begin(batch []*Lease) (late, patience time.Duration) {
 
 // renew renews those of a batch whose rows nobody has locked. It returns those that
 // have not been renewed, as far as is known, and how many are lost.
-func (k *keeper) renew(ctx context.Context, batch []*Lease) (unsure []*Lease, lost int, err error) {
-	l, ttl := k.locker, batch[0].ttl
+func (k *keeper) renew(ctx context.Context, batch []*Lease) (skipped []*Lease, lost int, err error) {
+	ttl := batch[0].ttl
 	asked := time.Now()
 	var renewed int64
-	keep := int64(1)
-	if l.multiWriter {
-		keep = 0
-	}
 	err = k.transact(ctx, batch, nil, func(q *lockdb.Queries) (err error) {
 		asked = time.Now()
-		renewed, err = q.RenewLeases(ctx, lockdb.RenewLeasesParams{Batch: entries(batch), TtlMicros: ttl.Microseconds(), Keep: keep})
+		renewed, err = q.RenewLeases(ctx, lockdb.RenewLeasesParams{Batch: entries(batch), TtlMicros: ttl.Microseconds()})
 		return err
 	})
 	switch {
@@ -286,13 +256,10 @@ func (k *keeper) renew(ctx context.Context, batch []*Lease) (unsure []*Lease, lo
 		return batch, 0, err
 	case renewed == 2*int64(len(batch)): // it counts an updated row twice
 		for _, le := range batch {
-			le.stillHeld()
+			le.clearReleased()
 			k.renewed(le, asked)
 		}
-		k.separate(batch, false)
 		return nil, 0, nil
-	case len(batch) == 1 && !l.multiWriter:
-		return batch, 0, nil // extend looks whether it stands
 	}
 	var from map[*Lease]time.Time
 	err = k.transact(ctx, batch, plainReads, func(q *lockdb.Queries) (err error) {
@@ -306,46 +273,15 @@ func (k *keeper) renew(ctx context.Context, batch []*Lease) (unsure []*Lease, lo
 		from, stands := from[le]
 		switch {
 		case !stands:
-			le.learn(le.lost())
+			le.noteLoss(le.lost())
 			lost++
+			continue
 		case time.Since(from) > le.beat()/2:
-			unsure = append(unsure, le)
-		default:
-			k.renewed(le, from)
+			skipped = append(skipped, le)
 		}
+		k.renewed(le, from) // by a heartbeat, or a transaction of the caller
 	}
-	return unsure, lost, nil
-}
-
-// extend extends a lease whose row another transaction has locked, most likely one
-// that it fences.
-func (k *keeper) extend(ctx context.Context, le *Lease) (unsure []*Lease, lost int, err error) {
-	le.mu.Lock()
-	le.kept.extended = true
-	le.mu.Unlock()
-	one := []*Lease{le}
-	asked := time.Now()
-	stands := false
-	err = k.transact(ctx, one, plainReads, func(q *lockdb.Queries) error {
-		asked = time.Now()
-		if err := q.ExtendLease(ctx, lockdb.ExtendLeaseParams{LeaseID: le.id, TtlMicros: le.ttl.Microseconds()}); err != nil {
-			return err
-		}
-		// The first plain read of this transaction: it sees whoever has taken the lease
-		// over, since nobody can between the extension and COMMIT.
-		from, err := standing(ctx, q, one)
-		_, stands = from[le]
-		return err
-	})
-	switch {
-	case err != nil:
-		return one, 0, err
-	case !stands:
-		le.learn(le.lost())
-		return nil, 1, nil
-	}
-	k.renewed(le, asked)
-	return nil, 0, nil
+	return skipped, lost, nil
 }
 
 // plainReads are transactions in which reads lock nothing, also in sessions whose
@@ -374,7 +310,7 @@ func standing(ctx context.Context, q *lockdb.Queries, leases []*Lease) (map[*Lea
 	return from, nil
 }
 
-// renewed notes that a lease lasts for its TTL from that instant on.
+// renewed notes that a lease lasts for its TTL from that instant on, if not for longer.
 func (k *keeper) renewed(le *Lease, from time.Time) {
 	le.extend(from)
 	k.plan(le, from.Add(le.beat()))
@@ -383,7 +319,7 @@ func (k *keeper) renewed(le *Lease, from time.Time) {
 func entries(leases []*Lease) string {
 	list := make([]lockdb.Entry, len(leases))
 	for i, le := range leases {
-		list[i] = lockdb.Entry{Key: le.key, LeaseID: le.id}
+		list[i] = lockdb.Entry{Key: le.key, Epoch: le.epoch, LeaseID: le.id}
 	}
 	return lockdb.Batch(list)
 }

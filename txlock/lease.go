@@ -30,23 +30,11 @@ type Lease struct {
 	kept     kept
 }
 
-func newLease(ctx context.Context, l *Locker, key string, a acquisition) *Lease {
-	le := &Lease{locker: l, key: key, id: 1 + rand.Int64N(math.MaxInt64), ttl: a.ttl, values: context.WithoutCancel(ctx)}
-	le.kept.marked = a.kept && !l.multiWriter
-	return le
+func newLease(ctx context.Context, l *Locker, key string, ttl time.Duration) *Lease {
+	return &Lease{locker: l, key: key, id: 1 + rand.Int64N(math.MaxInt64), ttl: ttl, values: context.WithoutCancel(ctx)}
 }
 
-// rowID is the lease's id as its row has it: a negative one marks a lease that may
-// be extended (see [Lease.KeepAlive]).
-func (le *Lease) rowID() int64 {
-	if le.kept.marked {
-		return -le.id
-	}
-	return le.id
-}
-
-// inherit lets the lease's context be one of ctx, the caller's, and not of the
-// operation that has acquired it, which is over.
+// inherit derives Lease.Context from the caller's ctx, not the finished operation's.
 func (le *Lease) inherit(ctx context.Context) {
 	if le != nil {
 		le.values = context.WithoutCancel(ctx)
@@ -91,7 +79,7 @@ func (le *Lease) extend(asked time.Time) {
 	le.mu.Lock()
 	defer le.mu.Unlock()
 	if deadline.After(le.deadline) {
-		le.deadline, le.kept.failure = deadline, nil
+		le.deadline, le.kept.failure, le.kept.skipped = deadline, nil, false
 	}
 }
 
@@ -99,8 +87,8 @@ func (le *Lease) extend(asked time.Time) {
 // commits. If tx is rolled back, the expiry is what it was. It succeeds even after
 // the expiry, as long as nobody else has acquired the key.
 //
-// It fences tx as VerifyTx does, with an exclusive lock: see [Lease.ReleaseTx] for
-// the order of the two.
+// It fences tx as VerifyTx does, with an exclusive lock: see [Lease.ReleaseTx] for the
+// order of the two. Within [Lease.InTx] it is refused.
 //
 // It fails with [ErrLost] if the lease is no longer the key's newest or was
 // released; nothing is changed then, but the row stays locked until tx ends, so
@@ -108,6 +96,9 @@ func (le *Lease) extend(asked time.Time) {
 // statement, or two if the first had to wait for the row for more than half the
 // TTL.
 func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) (err error) {
+	if err := le.refuseUpgrade(ctx); err != nil {
+		return err
+	}
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1, TTL: le.ttl})
 	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
@@ -120,7 +111,7 @@ func (le *Lease) RenewTx(ctx context.Context, tx *sql.Tx) (err error) {
 // TTL from the statement's start, also when it then waited for the row; so if that
 // took long it is sent once more, now that the row is ours.
 func (le *Lease) renew(ctx context.Context, tx *sql.Tx) (asked time.Time, err error) {
-	q, err := le.locker.in(tx, "renew", le.key)
+	q, err := le.locker.queriesFor(tx, "renew", le.key)
 	if err != nil {
 		return asked, err
 	}
@@ -132,13 +123,11 @@ func (le *Lease) renew(ctx context.Context, tx *sql.Tx) (asked time.Time, err er
 func (le *Lease) sendRenew(ctx context.Context, q *lockdb.Queries) (asked time.Time, n int64, err error) {
 	for range 2 {
 		asked = time.Now()
-		n, err = q.RenewLock(ctx, lockdb.RenewLockParams{
+		n, err = q.RenewLease(ctx, lockdb.RenewLeaseParams{
 			TtlMicros: le.ttl.Microseconds(),
 			KeyHex:    lockdb.Hex(le.key),
-			OwnerHex:  lockdb.Hex(le.Owner()),
 			Epoch:     le.epoch,
 			LeaseID:   le.id,
-			Keep:      le.keepFlag(),
 		})
 		if err != nil || n == 0 || !le.waited(asked) {
 			break
@@ -151,72 +140,22 @@ func (le *Lease) sendRenew(ctx context.Context, q *lockdb.Queries) (asked time.T
 // expiry it set is near, or past.
 func (le *Lease) waited(asked time.Time) bool { return time.Since(asked) > le.ttl/2 }
 
-// VerifyTx is the fence: it succeeds only if the lease is still the key's newest
-// and not released, and keeps it so until tx ends, since whoever would take it
-// over waits for tx. So if tx commits, no later acquisition of the key committed
-// before it. Expiry does not matter here: a lease that has expired but was not
-// taken over still fences. If tx is rolled back, nothing stays.
-//
-// It keeps other leases out, not other transactions of this one: what must not
-// run beside itself wants a lock of another key as well ([Locker.LockTx]).
-//
-// On a server that takes no writes, a replica for one, the shared fence may say
-// yes to a lease that is lost on the primary; the writes of tx then fail.
-//
-// Verify before the first read of tx: under REPEATABLE READ what it read before
-// is older than the fence. It takes a shared lock on the key's row, so that many
-// transactions of one lease run side by side, or with [WithMultiWriter] writes
-// the row, one after the other.
-//
-// It fails with [ErrLost] if the lease is no longer the key's newest or was
-// released; tx stays usable but must not be committed as protected, and keeps
-// the row locked: roll back soon. Further errors are those of
-// [Locker.AcquireTx]. It is one statement.
-func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) (err error) {
-	ctx, seen := le.locker.observe(ctx, Operation{Name: OpVerify, Key: le.key, Keys: 1})
-	err = ErrPanicked
-	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
-	err = le.verify(ctx, tx)
-	le.observeLoss(err)
-	return err
-}
-
-// verify is VerifyTx, unobserved.
-func (le *Lease) verify(ctx context.Context, tx *sql.Tx) error {
-	q, err := le.locker.in(tx, "verify", le.key)
-	if err != nil {
-		return err
-	}
-	n, err := le.sendVerify(ctx, q, le.locker.multiWriter)
-	return le.answer(tx, "verify", n, err)
-}
-
-// sendVerify returns how many rows were matched. It writes where shared locks do
-// not suffice.
-func (le *Lease) sendVerify(ctx context.Context, q *lockdb.Queries, writes bool) (n int64, err error) {
-	p := lockdb.VerifyLockParams{KeyHex: lockdb.Hex(le.key), OwnerHex: lockdb.Hex(le.Owner()), Epoch: le.epoch, LeaseID: le.id}
-	if writes {
-		return q.FenceLock(ctx, lockdb.FenceLockParams(p))
-	}
-	_, err = q.VerifyLock(ctx, p)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return 1, err
-}
-
 // ReleaseTx gives the lease up, if tx commits: the key is free from then on. If
 // tx is rolled back, the lease is still held. Its epoch is never used again.
 //
 // It fences tx as VerifyTx does, with an exclusive lock. So the last transaction
 // of a lease, which does some work and gives the lease up, begins with ReleaseTx
-// in place of VerifyTx; after VerifyTx in the same transaction it deadlocks with
-// a rival who has come to wait in between, and the server aborts one of the two.
+// in place of VerifyTx. Within [Lease.InTx] it is refused; after VerifyTx in the same
+// transaction it deadlocks with whoever has come to wait in between, and the server aborts
+// one of the two.
 //
 // It fails with [ErrLost] if the lease is no longer the key's newest or was
 // released already; a newer lease is never touched. Further errors are those of
 // [Locker.AcquireTx]. It is one statement.
 func (le *Lease) ReleaseTx(ctx context.Context, tx *sql.Tx) (err error) {
+	if err := le.refuseUpgrade(ctx); err != nil {
+		return err
+	}
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRelease, Key: le.key, Keys: 1})
 	err = ErrPanicked
 	defer func() { seen.end(Result{Err: err, Epoch: le.epoch, Attempts: 1}) }()
@@ -238,16 +177,11 @@ func (le *Lease) mayBeReleased() {
 
 // release is ReleaseTx, unobserved.
 func (le *Lease) release(ctx context.Context, tx *sql.Tx) error {
-	q, err := le.locker.in(tx, "release", le.key)
+	q, err := le.locker.queriesFor(tx, "release", le.key)
 	if err != nil {
 		return err
 	}
-	n, err := q.ReleaseLock(ctx, lockdb.ReleaseLockParams{
-		KeyHex:   lockdb.Hex(le.key),
-		OwnerHex: lockdb.Hex(le.Owner()),
-		Epoch:    le.epoch,
-		LeaseID:  le.id,
-	})
+	n, err := q.ReleaseLease(ctx, lockdb.ReleaseLeaseParams{KeyHex: lockdb.Hex(le.key), Epoch: le.epoch, LeaseID: le.id})
 	return le.answer(tx, "release", n, err)
 }
 
@@ -255,8 +189,11 @@ func (le *Lease) release(ctx context.Context, tx *sql.Tx) error {
 // moves [Lease.Deadline]. A transaction that the server aborts is run again (see
 // [WithMaxAttempts]). After [ErrCommitUnknown] it may simply be called again. It
 // waits for transactions of this lease that are open, since they have the row
-// locked: call it between them, not inside one. It is three round trips.
+// locked: call it between them; within [Lease.InTx] it is refused. It is three round trips.
 func (le *Lease) Renew(ctx context.Context) (err error) {
+	if err := le.refuseUpgrade(ctx); err != nil {
+		return err
+	}
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRenew, Key: le.key, Keys: 1, TTL: le.ttl})
 	attempts := 0
 	err = ErrPanicked
@@ -268,18 +205,22 @@ func (le *Lease) Renew(ctx context.Context) (err error) {
 		return err
 	})
 	if err == nil {
-		le.stillHeld()
+		le.clearReleased()
 		le.extend(asked)
 	}
-	le.learn(err)
+	le.noteLoss(err)
 	return err
 }
 
 // Release does what [Lease.ReleaseTx] does, in a short transaction of its own.
 // A transaction that the server aborts is run again (see [WithMaxAttempts]).
 // A second call fails with [ErrLost]; after [ErrCommitUnknown] that says that the
-// lease is over, one way or the other. It is three round trips.
+// lease is over, one way or the other. Within [Lease.InTx] it is refused. It is three round
+// trips.
 func (le *Lease) Release(ctx context.Context) (err error) {
+	if err := le.refuseUpgrade(ctx); err != nil {
+		return err
+	}
 	ctx, seen := le.locker.observe(ctx, Operation{Name: OpRelease, Key: le.key, Keys: 1})
 	attempts := 0
 	err = ErrPanicked
@@ -287,9 +228,6 @@ func (le *Lease) Release(ctx context.Context) (err error) {
 	err = le.run(ctx, "release", func(tx *sql.Tx) error {
 		attempts++
 		if err := le.release(ctx, tx); err != nil {
-			return err
-		}
-		if err := le.deleteExtension(ctx, tx); err != nil {
 			return err
 		}
 		le.mayBeReleased() // a heartbeat may see it before COMMIT is answered
@@ -303,9 +241,9 @@ func (le *Lease) Release(ctx context.Context) (err error) {
 		le.mayBeReleased()
 		le.end(&LostError{Key: le.key, Owner: le.Owner(), Epoch: le.epoch, Err: err})
 	case !errors.Is(err, ErrLost):
-		le.stillHeld()
+		le.clearReleased()
 	default:
-		le.learn(err)
+		le.noteLoss(err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 
@@ -52,9 +53,9 @@ func (l *Locker) List(ctx context.Context, opts ListOptions) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []*lockdb.ListLocksRow
+	var rows []*lockdb.ListKeysRow
 	err = l.read(ctx, "list", opts.After, sql.LevelReadCommitted, func(q *lockdb.Queries) (err error) {
-		rows, err = q.ListLocks(ctx, p)
+		rows, err = q.ListKeys(ctx, p)
 		return err
 	})
 	if err != nil {
@@ -103,6 +104,9 @@ func (l *Locker) All(ctx context.Context, opts ListOptions) iter.Seq2[Info, erro
 	}
 }
 
+// anyStatus is the set of all statuses.
+const anyStatus = -1
+
 func (o ListOptions) limit() int {
 	if o.Limit == 0 {
 		return DefaultListLimit
@@ -111,9 +115,9 @@ func (o ListOptions) limit() int {
 }
 
 // params validates the options.
-func (o ListOptions) params() (lockdb.ListLocksParams, error) {
-	invalid := func(value, reason string) (lockdb.ListLocksParams, error) {
-		return lockdb.ListLocksParams{}, &InvalidError{Kind: ErrInvalidArgument, Value: "ListOptions{" + value + "}", Reason: reason}
+func (o ListOptions) params() (lockdb.ListKeysParams, error) {
+	invalid := func(value, reason string) (lockdb.ListKeysParams, error) {
+		return lockdb.ListKeysParams{}, &InvalidError{Kind: ErrInvalidArgument, Value: "ListOptions{" + value + "}", Reason: reason}
 	}
 	for name, value := range map[string]string{"Prefix": o.Prefix, "After": o.After} {
 		if len(value) > MaxKeyBytes {
@@ -126,7 +130,7 @@ func (o ListOptions) params() (lockdb.ListLocksParams, error) {
 	if o.Expired && len(o.Statuses) > 0 && !slices.Contains(o.Statuses, StatusActive) {
 		return invalid("Expired: true", "only an active lease expires: leave Statuses out, or add StatusActive")
 	}
-	p := lockdb.ListLocksParams{Limit: int32(o.limit()), Statuses: -1}
+	p := lockdb.ListKeysParams{Limit: int32(o.limit()), Statuses: anyStatus, MaxRemainingMicros: math.MaxInt64}
 	p.FromHex, p.BeforeHex = keyRange(o.Prefix, o.After)
 	if len(o.Statuses) > 0 {
 		p.Statuses = 0
@@ -138,7 +142,7 @@ func (o ListOptions) params() (lockdb.ListLocksParams, error) {
 		p.Statuses |= 1 << s
 	}
 	if o.Expired {
-		p.Expired = 1
+		p.Statuses, p.MaxRemainingMicros = 1<<StatusActive, 0
 	}
 	return p, nil
 }

@@ -71,10 +71,11 @@ func (l *live) locker(db *sql.DB, opts ...txlock.Option) *txlock.Locker {
 	return locker
 }
 
-// open is a further pool, whose sessions start with this variable set.
+// open is a further pool on the same database, whose sessions start with this variable set.
 func (l *live) open(variable, value string) *sql.DB {
 	l.Helper()
-	return l.server.Open(l.T, func(c *mysql.Config) { c.Params = map[string]string{variable: value} })
+	database := l.text(l.db, `SELECT DATABASE()`)
+	return l.server.Open(l.T, func(c *mysql.Config) { c.DBName, c.Params = database, map[string]string{variable: value} })
 }
 
 func (l *live) must(err error) {

@@ -16,9 +16,9 @@ import (
 const rememberedKeys = 16384
 
 // Locker acquires locks and leases under one owner, in one database. It is safe
-// for use by many goroutines, which exclude each other as any two owners do. It
-// keeps no connection, and has no goroutine but while it keeps leases alive
-// ([Lease.KeepAlive], [Locker.Run]): one, and one for each heartbeat under way.
+// for use by many goroutines, which exclude each other as any two owners do. It keeps no
+// connection. It runs goroutines only while it keeps leases alive ([Lease.KeepAlive],
+// [Locker.Run]): one, and one for each heartbeat under way.
 type Locker struct {
 	config
 
@@ -26,6 +26,7 @@ type Locker struct {
 	plain   *lockdb.Queries                // statements sent as text
 	queries atomic.Pointer[lockdb.Queries] // plain, or prepared ones
 	closed  atomic.Bool
+	checked atomic.Bool // the server is one on which row locks suffice: see checkServer
 	known   *knownKeys
 	aborted abortedTxs
 	waiters waiters
@@ -81,7 +82,7 @@ func (l *Locker) Owner() string { return l.owner }
 // and closes: two round trips and a packet, as it still does for the operators'
 // verbs, for AcquireManyTx, and for what is seldom needed). Each connection of the pool prepares a statement at its first use
 // there and keeps it, which counts towards the server's
-// max_prepared_stmt_count: at most ten a connection.
+// max_prepared_stmt_count: at most twelve a connection.
 //
 // Call it once at start-up, after the migrations; transactions given to the
 // Locker must then come from the db given to New. It takes a connection of the
@@ -154,9 +155,9 @@ func (p *preparer) close() error {
 	return errors.Join(errs...)
 }
 
-// in returns the queries for a transaction that may be used: the one check that
+// queriesFor returns the queries for a transaction that may be used: the one check that
 // every operation passes before it sends anything.
-func (l *Locker) in(tx *sql.Tx, op, key string) (*lockdb.Queries, error) {
+func (l *Locker) queriesFor(tx *sql.Tx, op, key string) (*lockdb.Queries, error) {
 	switch {
 	case l.closed.Load():
 		return nil, closedError(op, key)
@@ -174,6 +175,7 @@ func (l *Locker) in(tx *sql.Tx, op, key string) (*lockdb.Queries, error) {
 // failed explains the failure of a statement in tx, and remembers the transaction
 // if the server has rolled it back, or may have.
 func (l *Locker) failed(tx *sql.Tx, op, key string, err error) error {
+	l.noteConnection(err)
 	err = statementError(op, key, err)
 	for _, cause := range []error{ErrTxAborted, ErrBusy} {
 		if errors.Is(err, cause) {
@@ -181,6 +183,14 @@ func (l *Locker) failed(tx *sql.Tx, op, key string, err error) error {
 		}
 	}
 	return err
+}
+
+// noteConnection lets checkServer look again after a lost connection: the next one may be
+// to another server.
+func (l *Locker) noteConnection(err error) {
+	if isConnectionLost(err) {
+		l.checked.Store(false)
+	}
 }
 
 var errNotSent = errors.New("nothing was sent, because of what an earlier call said of this transaction")

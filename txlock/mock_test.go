@@ -2,6 +2,7 @@ package txlock_test
 
 import (
 	"database/sql"
+	"errors"
 	"testing"
 
 	"github.com/DATA-DOG/go-sqlmock"
@@ -33,7 +34,10 @@ func newMocked(t *testing.T, opts ...txlock.Option) *mocked {
 		}
 		_ = db.Close()
 	})
-	locker, err := txlock.New(db, opts...)
+	locker, err := txlock.New(db, append(opts, txlock.WithSingleWriter())...)
+	if errors.Is(err, txlock.ErrInvalidArgument) { // with WithMultiWriter
+		locker, err = txlock.New(db, opts...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,13 +110,13 @@ func standing(other func(statement string) (reply, bool)) func(string, ...any) r
 				return r, true
 			}
 		}
-		return reply{rows: [][]driver.Value{{int64(1)}}}, statement == "VerifyLock"
+		return reply{rows: [][]driver.Value{{int64(1)}}}, statement == "VerifyLease"
 	})
 }
 
 func TestEachOperationIsObservedOnce(t *testing.T) {
 	type answers map[string]reply
-	held := reply{insertID: -int64(time.Hour/time.Microsecond) - 1}
+	held := reply{insertID: -time.Hour.Microseconds()}
 	inTx := func(call func(ctx context.Context, l *txlock.Locker, le *txlock.Lease, tx *sql.Tx) error) func(context.Context, *txlock.Locker, *txlock.Lease, *sql.DB) error {
 		return func(ctx context.Context, l *txlock.Locker, le *txlock.Lease, db *sql.DB) error {
 			tx, err := db.BeginTx(ctx, nil)
@@ -170,31 +170,31 @@ func TestEachOperationIsObservedOnce(t *testing.T) {
 		keeps bool // the lease is kept alive
 	}{
 		{"AcquireTx", acquireTx, nil, []string{"acquire epoch=7 attempts=1 err=none"}, false},
-		{"AcquireTx held", acquireTx, answers{"AcquireLock": held, "AcquireKnownLock": held}, []string{"acquire epoch=0 attempts=1 err=held"}, false},
-		{"LockTx", lockTx, nil, []string{"lock epoch=7 attempts=1 err=none"}, false},
-		{"LockTx aborted", lockTx, answers{"LockKnownLock": {err: errDeadlock}}, []string{"lock epoch=0 attempts=1 err=aborted"}, false},
+		{"AcquireTx held", acquireTx, answers{"AcquireLease": held, "AcquireKnownLease": held}, []string{"acquire epoch=0 attempts=1 err=held"}, false},
+		{"LockTx", lockTx, nil, []string{"lock epoch=0 attempts=1 err=none"}, false},
+		{"LockTx aborted", lockTx, answers{"LockKey": {err: errDeadlock}}, []string{"lock epoch=0 attempts=1 err=aborted"}, false},
 		{"VerifyTx", verifyTx, nil, []string{"verify epoch=7 attempts=1 err=none"}, false},
-		{"VerifyTx lost", verifyTx, answers{"VerifyLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "verify epoch=7 attempts=1 err=lost"}, false},
+		{"VerifyTx lost", verifyTx, answers{"VerifyLease": {}}, []string{"loss epoch=7 attempts=0 err=lost", "verify epoch=7 attempts=1 err=lost"}, false},
 		{"RenewTx", renewTx, nil, []string{"renew epoch=7 attempts=1 err=none"}, false},
-		{"RenewTx lost", renewTx, answers{"RenewLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "renew epoch=7 attempts=1 err=lost"}, false},
+		{"RenewTx lost", renewTx, answers{"RenewLease": {}}, []string{"loss epoch=7 attempts=0 err=lost", "renew epoch=7 attempts=1 err=lost"}, false},
 		{"ReleaseTx", releaseTx, nil, []string{"release epoch=7 attempts=1 err=none"}, false},
-		{"ReleaseTx lost", releaseTx, answers{"ReleaseLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "release epoch=7 attempts=1 err=lost"}, false},
+		{"ReleaseTx lost", releaseTx, answers{"ReleaseLease": {}}, []string{"loss epoch=7 attempts=0 err=lost", "release epoch=7 attempts=1 err=lost"}, false},
 		{"TryAcquire", tryAcquire, nil, []string{"acquire epoch=7 attempts=1 err=none"}, false},
-		{"TryAcquire held", tryAcquire, answers{"AcquireKnownLock": held}, []string{"acquire epoch=0 attempts=1 err=held"}, false},
-		{"TryAcquire aborted once", tryAcquire, answers{"AcquireKnownLock": {err: errDeadlock}}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
+		{"TryAcquire held", tryAcquire, answers{"AcquireKnownLease": held}, []string{"acquire epoch=0 attempts=1 err=held"}, false},
+		{"TryAcquire aborted once", tryAcquire, answers{"AcquireKnownLease": {err: errDeadlock}}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
 		{"Acquire", acquire, nil, []string{"acquire epoch=7 attempts=1 err=none"}, false},
-		{"Acquire waits", acquire, answers{"AcquireLockNoWait": held}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
+		{"Acquire waits", acquire, answers{"AcquireLeaseNoWait": held}, []string{"acquire epoch=7 attempts=2 err=none"}, false},
 		{"Renew", renew, nil, []string{"renew epoch=7 attempts=1 err=none"}, false},
-		{"Renew aborted once", renew, answers{"RenewLock": {err: errDeadlock}}, []string{"renew epoch=7 attempts=2 err=none"}, false},
-		{"Renew lost, kept", renew, answers{"RenewLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "hold epoch=7 attempts=0 err=lost", "renew epoch=7 attempts=1 err=lost"}, true},
+		{"Renew aborted once", renew, answers{"RenewLease": {err: errDeadlock}}, []string{"renew epoch=7 attempts=2 err=none"}, false},
+		{"Renew lost, kept", renew, answers{"RenewLease": {}}, []string{"loss epoch=7 attempts=0 err=lost", "hold epoch=7 attempts=0 err=lost", "renew epoch=7 attempts=1 err=lost"}, true},
 		{"Release", release, nil, []string{"release epoch=7 attempts=1 err=none"}, false},
 		{"Release, kept", release, nil, []string{"hold epoch=7 attempts=0 err=none", "release epoch=7 attempts=1 err=none"}, true},
-		{"Release lost", release, answers{"ReleaseLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "release epoch=7 attempts=1 err=lost"}, false},
+		{"Release lost", release, answers{"ReleaseLease": {}}, []string{"loss epoch=7 attempts=0 err=lost", "release epoch=7 attempts=1 err=lost"}, false},
 		{"Release unknown", release, answers{"COMMIT": {err: mysql.ErrInvalidConn}}, []string{"release epoch=7 attempts=1 err=unknown"}, false},
-		{"Do", do, nil, []string{"do/lock epoch=7 attempts=1 err=none", "do epoch=7 attempts=1 err=none"}, false},
-		{"Do aborted once", do, answers{"COMMIT": {err: errDeadlock}}, []string{"do/lock epoch=7 attempts=1 err=none", "do/lock epoch=7 attempts=1 err=none", "do epoch=7 attempts=2 err=none"}, false},
+		{"Do", do, nil, []string{"do/lock epoch=0 attempts=1 err=none", "do epoch=0 attempts=1 err=none"}, false},
+		{"Do aborted once", do, answers{"COMMIT": {err: errDeadlock}}, []string{"do/lock epoch=0 attempts=1 err=none", "do/lock epoch=0 attempts=1 err=none", "do epoch=0 attempts=2 err=none"}, false},
 		{"InTx", inFence, nil, []string{"in_tx/verify epoch=7 attempts=1 err=none", "in_tx epoch=7 attempts=1 err=none"}, false},
-		{"InTx lost, kept", inFence, answers{"VerifyLock": {}}, []string{"loss epoch=7 attempts=0 err=lost", "in_tx/verify epoch=7 attempts=1 err=lost", "hold epoch=7 attempts=0 err=lost", "in_tx epoch=7 attempts=1 err=lost"}, true},
+		{"InTx lost, kept", inFence, answers{"VerifyLease": {}}, []string{"loss epoch=7 attempts=0 err=lost", "in_tx/verify epoch=7 attempts=1 err=lost", "hold epoch=7 attempts=0 err=lost", "in_tx epoch=7 attempts=1 err=lost"}, true},
 		{"Run", run, nil, []string{"run/acquire epoch=7 attempts=1 err=none", "run/hold epoch=7 attempts=0 err=none", "run/release epoch=7 attempts=1 err=none", "run epoch=7 attempts=1 err=business"}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -391,7 +391,7 @@ func TestPanicsAreObserved(t *testing.T) {
 						t.Errorf("returned: %t, recovered: %v", returned, recovered)
 					}
 					r.wants(t, map[string][]string{
-						"do":    {"do/lock epoch=7 attempts=1 err=none", "do epoch=7 attempts=1 err=panicked"},
+						"do":    {"do/lock epoch=0 attempts=1 err=none", "do epoch=0 attempts=1 err=panicked"},
 						"in_tx": {"in_tx/verify epoch=7 attempts=1 err=none", "in_tx epoch=7 attempts=1 err=panicked"},
 						"run":   {"run/acquire epoch=7 attempts=1 err=none", "run/hold epoch=7 attempts=0 err=none", "run/release epoch=7 attempts=1 err=none", "run epoch=7 attempts=1 err=panicked"},
 					}[op]...)

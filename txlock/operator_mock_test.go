@@ -82,15 +82,12 @@ func (m *mocked) expectBatch() *sqlmock.ExpectedExec {
 	m.mock.ExpectQuery("LockFloors").WillReturnRows(sqlmock.NewRows([]string{"shard"}).AddRow(0))
 	m.mock.ExpectQuery("LockPurgeable").WillReturnRows(sqlmock.NewRows([]string{"i"}).AddRow(0).AddRow(2))
 	m.mock.ExpectExec("RaiseFloors").WillReturnResult(sqlmock.NewResult(0, 2))
-	return m.mock.ExpectExec("DeleteLocks").WillReturnResult(sqlmock.NewResult(0, 2))
+	return m.mock.ExpectExec("DeleteKeys").WillReturnResult(sqlmock.NewResult(0, 2))
 }
 
 // expectCandidates expects what a purge begins with.
 func (m *mocked) expectCandidates(keys ...string) {
 	m.Helper()
-	m.mock.ExpectBegin()
-	m.mock.ExpectQuery("LockOldExtensions").WillReturnRows(sqlmock.NewRows([]string{"lease_id"}))
-	m.mock.ExpectCommit()
 	m.mock.ExpectBegin()
 	rows := sqlmock.NewRows([]string{"lock_key", "shard", "purgeable", "has_floor"})
 	for _, key := range keys {
@@ -144,7 +141,7 @@ func TestPurgeThatDoesNotDelete(t *testing.T) {
 
 func TestPurgeHints(t *testing.T) {
 	for number, hint := range map[uint16]string{
-		1142: "UPDATE and DELETE on helix_locks and helix_lock_extensions, and SELECT, INSERT and UPDATE on helix_lock_floor",
+		1142: "UPDATE and DELETE on helix_locks, and SELECT, INSERT and UPDATE on helix_lock_floor",
 		1175: "sql_safe_updates",
 		1665: "binlog_format",
 	} {
@@ -204,7 +201,7 @@ func TestReadingExplainsItsRollback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMocked(t)
 			m.mock.ExpectBegin()
-			m.mock.ExpectQuery("-- name: InspectLock :").WillReturnRows(sqlmock.NewRows([]string{"lock_key"}))
+			m.mock.ExpectQuery("-- name: ListKeys :").WillReturnRows(sqlmock.NewRows([]string{"lock_key"}))
 			m.mock.ExpectRollback().WillReturnError(failure)
 			_, err := m.Inspect(t.Context(), "k")
 			if !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), `txlock: inspect "k"`) {

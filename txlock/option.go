@@ -11,14 +11,15 @@ import (
 type Option func(*config) error
 
 type config struct {
-	owner       string
-	ttl         time.Duration
-	multiWriter bool
-	attempts    int
-	txOptions   *sql.TxOptions
-	observers   []Observer
-	poll        time.Duration
-	verify      func(db *sql.DB) error // once, if at all
+	owner        string
+	ttl          time.Duration
+	multiWriter  bool
+	singleWriter bool
+	attempts     int
+	txOptions    *sql.TxOptions
+	observers    []Observer
+	poll         time.Duration
+	verify       func(db *sql.DB) error // once, if at all
 }
 
 // WithOwner names the holder in every lease of the Locker, 1 to 255 bytes. The
@@ -44,15 +45,26 @@ func WithTTL(ttl time.Duration) Option {
 	}
 }
 
-// WithMultiWriter makes every fence a write, one more row change for each fenced
-// transaction. It is needed where more than one server of a cluster takes writes
-// (Galera, Group Replication in multi-primary mode): shared row locks are not
-// replicated, writes are certified at COMMIT. It costs fenced transactions of one
-// lease their concurrency: they wait for each other. On Galera the DSN must say
-// interpolateParams=true: see Limits in the package's documentation.
+// WithMultiWriter is for a cluster on which more than one server takes writes: Galera, or
+// Group Replication in multi-primary mode. Row locks are not replicated there; writes are
+// certified at COMMIT. So every lock and every fence writes the key's row. Fenced
+// transactions of one lease wait for each other, and each renews the lease. On Galera the
+// DSN must say interpolateParams=true: see Limits in the package's documentation.
 func WithMultiWriter() Option {
 	return func(c *config) error {
 		c.multiWriter = true
+		return nil
+	}
+}
+
+// WithSingleWriter says that all programs that use these locks write to the same server,
+// also if that is a node of a cluster. The Locker then does not look at the server: without
+// this option or [WithMultiWriter], its first lock or fence, and the first after a lost
+// connection, sends SHOW GLOBAL VARIABLES and fails with [ErrMultiWriter] where several
+// servers may take writes.
+func WithSingleWriter() Option {
+	return func(c *config) error {
+		c.singleWriter = true
 		return nil
 	}
 }
@@ -143,6 +155,9 @@ func newConfig(opts []Option) (config, error) {
 			return config{}, err
 		}
 	}
+	if c.singleWriter && c.multiWriter {
+		return config{}, &InvalidError{Kind: ErrInvalidArgument, Value: "WithSingleWriter()", Reason: "contradicts WithMultiWriter: leave one out"}
+	}
 	if c.owner == "" {
 		owner, err := defaultOwner()
 		if err != nil {
@@ -159,11 +174,13 @@ type AcquireOption func(*acquisition)
 
 // acquisition is what one call asks for.
 type acquisition struct {
-	ttl     time.Duration
-	ttlSet  bool
-	reclaim bool
-	kept    bool
-	wait    wait
+	ttl      time.Duration
+	ttlSet   bool
+	reclaim  bool
+	newEpoch bool
+	shared   bool
+	noWait   bool
+	ensured  bool // the key's row is there: see ensureFirst
 }
 
 // TTL sets the time to live of this lease, from [MinTTL] to [MaxTTL], counted on
@@ -181,12 +198,27 @@ func Reclaim() AcquireOption {
 	return func(a *acquisition) { a.reclaim = true }
 }
 
-// Kept says that the lease will be kept alive: [Lease.KeepAlive], to be called once
-// the transaction that acquired it has committed, need then not mark it first, and
-// sends nothing itself. [Locker.Run] does so by itself. After its
-// expiry, whoever takes such a lease over needs two more statements.
-func Kept() AcquireOption {
-	return func(a *acquisition) { a.kept = true }
+// NewEpoch lets a lock ([Locker.Do], [Locker.LockTx]) raise the key's epoch, which
+// [EpochFromContext] then returns: a fencing token for what lies outside the database. The
+// lock then writes the key's row.
+func NewEpoch() AcquireOption {
+	return func(a *acquisition) { a.newEpoch = true }
+}
+
+// Shared lets a lock ([Locker.Do], [Locker.LockTx]) stand beside other shared ones. It
+// excludes leases and locks that are not shared, and they exclude it. Those that wait for
+// an exclusive lock keep later sharers waiting.
+//
+// A key that this Locker has not seen yet takes some more statements, in a transaction of
+// its own that makes the key's row. A shared lock that meets a lease which expired without
+// a release takes the key over, and is exclusive for that once.
+//
+// It fails with [ErrInvalidArgument] together with [NewEpoch] or [NoWait], and under
+// [WithMultiWriter], since shared locks are not replicated. On a server that takes no
+// writes, and in a read-only transaction, the server refuses it. It does not survive an XA
+// PREPARE on MariaDB.
+func Shared() AcquireOption {
+	return func(a *acquisition) { a.shared = true }
 }
 
 // NoWait answers at once where another transaction has the row of the key locked:
@@ -201,13 +233,10 @@ func Kept() AcquireOption {
 // short transactions of the pool given to [New], which make its row, free: that
 // stays, whatever becomes of the caller's transaction. Where that cannot be done
 // within a second, the answer is ErrBusy, too, and so is the first one for a key that
-// was purged after this Locker has seen it. To take over an expired lease that
-// was kept alive, it may have to wait for a heartbeat's transaction that is just
-// extending it, which takes no longer than two statements. In a pool of one connection,
-// which the caller's transaction has, the forms that take one fail with an
-// [InvalidError].
+// was purged after this Locker has seen it. In a pool of one connection, which the
+// caller's transaction has, the forms that take one fail with an [InvalidError].
 func NoWait() AcquireOption {
-	return func(a *acquisition) { a.wait = noWait }
+	return func(a *acquisition) { a.noWait = true }
 }
 
 func applyAcquireOptions(a *acquisition, opts []AcquireOption) error {
@@ -229,6 +258,12 @@ func (c *config) leaseOptions(key string, opts []AcquireOption) (acquisition, er
 	if err := applyAcquireOptions(&a, opts); err != nil {
 		return a, err
 	}
+	switch {
+	case a.newEpoch:
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "NewEpoch()", Reason: "every lease has a new epoch: leave it out"}
+	case a.shared:
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Shared()", Reason: "a lease has one holder: leave it out, or take a lock (Do, LockTx)"}
+	}
 	return a, checkTTL(a.ttl)
 }
 
@@ -247,8 +282,12 @@ func (c *config) lockOptions(key string, opts []AcquireOption) (acquisition, err
 		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "TTL(" + a.ttl.String() + ")", Reason: "a lock lasts as long as its transaction: leave TTL out"}
 	case a.reclaim:
 		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Reclaim()", Reason: "a lock leaves no lease behind to reclaim: leave it out"}
-	case a.kept:
-		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Kept()", Reason: "a lock leaves no lease behind to keep alive: leave it out"}
+	case a.shared && a.newEpoch:
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Shared()", Reason: "an epoch has one holder: leave out Shared or NewEpoch"}
+	case a.shared && a.noWait:
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Shared()", Reason: "MySQL and MariaDB have no common way to ask for a shared lock without waiting: leave out Shared or NoWait"}
+	case a.shared && c.multiWriter:
+		return a, &InvalidError{Kind: ErrInvalidArgument, Value: "Shared()", Reason: "shared locks are not replicated, and WithMultiWriter says that several servers take writes: leave it out"}
 	}
 	return a, nil
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gox-helix/gox-helix/lockdb"
 	"github.com/gox-helix/gox-helix/txlock"
 )
 
@@ -37,15 +36,16 @@ func TestEpochsRise(t *testing.T) {
 		lease = l.try(l.locker(l.db))
 		risen("takeover after expiry")
 		l.must(lease.Release(ctx))
-		l.must(l.Do(ctx, l.key, nothing))
+		l.must(l.Do(ctx, l.key, nothing, txlock.NewEpoch()))
 		risen("lock")
-		l.must(l.Do(ctx, l.key, nothing))
+		l.must(l.Do(ctx, l.key, nothing, txlock.NewEpoch()))
 		risen("lock after lock")
 		l.try(l.Locker)
 		risen("lease after lock")
 		l.try(l.Locker, txlock.Reclaim())
 		risen("reclaim")
-		l.exec(`UPDATE helix_locks SET status = ? WHERE lock_key = ?`, lockdb.StatusDeletable, l.key)
+		l.expire()
+		l.must(l.Retire(ctx, l.key))
 		l.try(l.Locker)
 		risen("after retirement")
 	})
@@ -102,7 +102,14 @@ func TestLockDoesNotReclaim(t *testing.T) {
 // loses no update, and no two transactions share an epoch.
 func TestLockExcludes(t *testing.T) {
 	const workers, rounds = 8, 25
-	for name, prepare := range map[string]bool{"plain": false, "prepared": true} {
+	for name, c := range map[string]struct {
+		prepare bool
+		opts    []txlock.AcquireOption
+	}{
+		"plain":     {false, nil},
+		"prepared":  {true, nil},
+		"new epoch": {false, []txlock.AcquireOption{txlock.NewEpoch()}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {
 				start := l.epoch()
@@ -112,7 +119,7 @@ func TestLockExcludes(t *testing.T) {
 					if i%2 == 1 {
 						locker = l.locker(l.db)
 					}
-					if prepare {
+					if c.prepare {
 						l.must(locker.Prepare(l.Context()))
 					}
 					wg.Go(func() {
@@ -124,7 +131,7 @@ func TestLockExcludes(t *testing.T) {
 								}
 								_, err := tx.ExecContext(ctx, `UPDATE counters SET n = ? WHERE name = ?`, n+1, l.key)
 								return err
-							}); err != nil {
+							}, c.opts...); err != nil {
 								l.Error(err)
 							}
 						}
@@ -134,7 +141,7 @@ func TestLockExcludes(t *testing.T) {
 				if n := l.counter(l.db); n != workers*rounds {
 					l.Errorf("%d of %d updates are left", n, workers*rounds)
 				}
-				if e := l.epoch(); e != start+workers*rounds {
+				if e := l.epoch(); len(c.opts) > 0 && e != start+workers*rounds {
 					l.Errorf("epoch %d after %d locks from %d", e, workers*rounds, start)
 				}
 			})
@@ -187,6 +194,11 @@ func TestTakeoverWaitsForFencedTransactions(t *testing.T) {
 					l.bump(fenced)
 					l.must(fenced.Commit())
 				})
+				if opts != nil { // the fence has renewed the lease
+					l.wants(err, txlock.ErrHeld)
+					l.expire()
+					taken, err = rival.TryAcquire(l.Context(), l.key)
+				}
 				l.must(err)
 				if taken.Epoch() <= lease.Epoch() {
 					l.Errorf("epoch %d after %d", taken.Epoch(), lease.Epoch())

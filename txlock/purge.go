@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -22,17 +23,14 @@ const (
 
 	// PurgePage is how many rows a statement of [Locker.Purge] looks at.
 	PurgePage = 1000
-
-	// extensionKeep is for how long an extension must have been over to be deleted.
-	// Nobody tells one that is over from one that is not there; to leave it for a
-	// while only keeps a purge out of the way of who writes it.
-	extensionKeep = time.Hour
 )
 
 // PurgeOptions say what to purge. Its zero value purges the keys that were retired.
 type PurgeOptions struct {
 	// Idle also purges inactive keys whose row has not changed for at least so long,
-	// to the microsecond. Zero: only retired ones.
+	// to the microsecond. Zero: only retired ones. Locks ([Locker.Do], [Locker.LockTx])
+	// write nothing, so a key that is only locked counts as idle; its next lock makes the
+	// row again.
 	Idle time.Duration
 	// BatchSize is how many rows one transaction deletes at most, from 1 to
 	// [MaxPurgeBatch]; zero: [DefaultPurgeBatch]. A smaller one keeps acquirers of
@@ -73,14 +71,12 @@ type PurgeProgress struct {
 // errors ends it, too, with what is deleted so far: [ErrInvalidArgument],
 // [ErrNotMigrated], [ErrTxAborted] if a batch was aborted [WithMaxAttempts] times,
 // [ErrCommitUnknown] if the connection was lost while COMMIT was under way (the
-// number then leaves out that batch), and what the driver said. The database user
-// needs DELETE on helix_locks and helix_lock_extensions, and INSERT and UPDATE on
-// helix_lock_floor.
+// number then leaves out that batch), and what the driver said. The database user needs
+// DELETE on helix_locks, and INSERT and UPDATE on helix_lock_floor.
 //
 // It reads the table once, a thousand rows a statement, each in a transaction that
 // is rolled back at once. Each batch is BEGIN, four statements and COMMIT, in READ
-// COMMITTED. Before it all it deletes extensions of leases ([Lease.KeepAlive]) that
-// have been over for an hour, a statement for each.
+// COMMITTED.
 func (l *Locker) Purge(ctx context.Context, opts PurgeOptions) (_ int64, err error) {
 	p, err := newPurge(l, opts)
 	if err != nil {
@@ -98,7 +94,7 @@ func (l *Locker) Purge(ctx context.Context, opts PurgeOptions) (_ int64, err err
 // purge is one under way.
 type purge struct {
 	locker     *Locker
-	idleMicros int64 // negative: only retired rows
+	idleMicros int64 // the largest: only retired rows
 	batchSize  int
 	report     func(PurgeProgress)
 	progress   PurgeProgress
@@ -111,7 +107,7 @@ type candidate struct {
 }
 
 func newPurge(l *Locker, opts PurgeOptions) (*purge, error) {
-	p := &purge{locker: l, idleMicros: -1, batchSize: cmp.Or(opts.BatchSize, DefaultPurgeBatch), report: opts.Progress}
+	p := &purge{locker: l, idleMicros: math.MaxInt64, batchSize: cmp.Or(opts.BatchSize, DefaultPurgeBatch), report: opts.Progress}
 	invalid := func(value, reason string) error {
 		return &InvalidError{Kind: ErrInvalidArgument, Value: "PurgeOptions{" + value + "}", Reason: reason}
 	}
@@ -127,9 +123,6 @@ func newPurge(l *Locker, opts PurgeOptions) (*purge, error) {
 }
 
 func (p *purge) run(ctx context.Context) error {
-	if err := p.extensions(ctx); err != nil {
-		return err
-	}
 	for {
 		more, err := p.page(ctx)
 		if err != nil {
@@ -233,40 +226,9 @@ func (p *purge) deleteBatch(ctx context.Context, q *lockdb.Queries, batch []cand
 	if err := q.RaiseFloors(ctx, lockdb.Batch(locked)); err != nil {
 		return 0, err
 	}
-	n, err := q.DeleteLocks(ctx, lockdb.Batch(locked))
+	n, err := q.DeleteKeys(ctx, lockdb.Batch(locked))
 	if err == nil && n != int64(len(locked)) {
 		err = fmt.Errorf("of %d rows that it has locked, %d were deleted: look for a trigger on helix_locks, or a proxy between", len(locked), n)
 	}
 	return n, err
-}
-
-// extensions deletes those of leases that are long over.
-func (p *purge) extensions(ctx context.Context) error {
-	const what = "helix_lock_extensions"
-	l, after, more := p.locker, int64(0), true
-	for more {
-		err := l.transact(ctx, job{op: "purge", key: what, txOptions: readCommitted}, func(q *lockdb.Queries) error {
-			ids, err := q.LockOldExtensions(ctx, lockdb.LockOldExtensionsParams{
-				AfterID:    after,
-				OverMicros: extensionKeep.Microseconds(),
-				Limit:      int32(p.batchSize),
-			})
-			for _, id := range ids {
-				if err == nil {
-					err = q.DeleteExtension(ctx, id)
-				}
-			}
-			if err != nil {
-				return err
-			}
-			if more = len(ids) == p.batchSize; more {
-				after = ids[len(ids)-1]
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

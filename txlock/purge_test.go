@@ -101,7 +101,7 @@ func (tr *traffic) lock(locker *txlock.Locker, key string) error {
 		first = false
 		epoch, _ := txlock.EpochFromContext(ctx)
 		return tr.note(ctx, tx, key, epoch)
-	})
+	}, txlock.NewEpoch())
 }
 
 // lease acquires in a business transaction, and releases after it.
@@ -206,7 +206,7 @@ func (tr *traffic) purgeWithoutFloor(ctx context.Context) (int64, error) {
 	for _, place := range places {
 		locked = append(locked, entries[place])
 	}
-	n, err := q.DeleteLocks(ctx, lockdb.Batch(locked))
+	n, err := q.DeleteKeys(ctx, lockdb.Batch(locked))
 	if err != nil {
 		return 0, err
 	}
@@ -320,24 +320,16 @@ func TestPurgeNeverWaits(t *testing.T) {
 		"a row, shared":   `SELECT * FROM helix_locks WHERE lock_key = 'b' LOCK IN SHARE MODE`,
 		"a floor":         `SELECT * FROM helix_lock_floor WHERE shard = CRC32('b') % 256 FOR UPDATE`,
 		"a floor, shared": `SELECT * FROM helix_lock_floor WHERE shard = CRC32('b') % 256 LOCK IN SHARE MODE`,
-		"an extension":    `SELECT * FROM helix_lock_extensions WHERE lease_id = 1 FOR UPDATE`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {
 				l = l.alone()
 				l.made("a", "b", "c")
-				l.exec(`INSERT INTO helix_lock_extensions VALUES (1, UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), (2, UTC_TIMESTAMP(6) - INTERVAL 2 HOUR)`)
 				tx := l.begin()
 				_, err := tx.ExecContext(l.Context(), lock)
 				l.must(err)
-				want, extensions := txlock.PurgeProgress{Scanned: 3, Purged: 2, Skipped: 1}, "0"
-				if name == "an extension" {
-					want, extensions = txlock.PurgeProgress{Scanned: 3, Purged: 3}, "1"
-				}
+				want := txlock.PurgeProgress{Scanned: 3, Purged: 2, Skipped: 1}
 				l.purges(idle, want)
-				if n := l.text(l.db, `SELECT COUNT(*) FROM helix_lock_extensions`); n != extensions {
-					l.Errorf("%s extensions are left, want %s", n, extensions)
-				}
 				l.must(tx.Rollback())
 				l.purges(idle, txlock.PurgeProgress{Scanned: want.Skipped, Purged: want.Skipped})
 			})
@@ -374,7 +366,7 @@ func TestPurgeKeepsNobodyWaiting(t *testing.T) {
 		impatient := l.locker(l.openAlone("innodb_lock_wait_timeout", "1"))
 		n, err := l.pausedPurge(map[string]func(){"LockPurgeable": func() {
 			l.exec(`DELETE FROM helix_locks WHERE lock_key = 'gone'`)
-		}, "DeleteLocks": func() {
+		}, "DeleteKeys": func() {
 			l.must(stays.Release(ctx))
 			l.must(lease.Renew(ctx))
 			for _, key := range []string{"stays", "\x00between", "goes\x00", "gone\x00", "h", "z"} { // the gaps are free, too
@@ -451,7 +443,7 @@ func TestPurgeRunsAnAbortedBatchAgain(t *testing.T) {
 		l = l.alone()
 		l.db.SetMaxOpenConns(1) // so that there is one other, the purge's
 		l.made("a", "b", "c")
-		n, err := l.pausedPurge(map[string]func(){"DeleteLocks": func() {
+		n, err := l.pausedPurge(map[string]func(){"DeleteKeys": func() {
 			// Its connection goes, and with it its transaction.
 			id := l.text(l.db, `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`)
 			l.exec(`KILL ` + id)

@@ -20,8 +20,8 @@ import (
 // and it succeeds; with [WithMultiWriter] it makes the row that is missing, as
 // [Locker.Revoke] does.
 //
-// It is three round trips: BEGIN, the statement, COMMIT; and two statements more
-// for an expired lease that was kept by [Lease.KeepAlive], or to make a row.
+// It is three round trips: BEGIN, the statement, COMMIT; and two statements more to make a
+// row.
 func (l *Locker) Retire(ctx context.Context, key string) (err error) {
 	if err := checkKey(key); err != nil {
 		return err
@@ -31,18 +31,15 @@ func (l *Locker) Retire(ctx context.Context, key string) (err error) {
 	defer func() { seen.end(Result{Err: err, Attempts: attempts}) }()
 	return l.run(ctx, job{op: "retire", key: key}, func(tx *sql.Tx) (int64, error) {
 		attempts++
-		q, err := l.in(tx, "retire", key)
+		q, err := l.queriesFor(tx, "retire", key)
 		if err != nil {
 			return 0, err
 		}
-		answer, err := retire(ctx, q, lockdb.Hex(key), 0)
+		answer, err := retire(ctx, q, key)
 		if err == nil && answer == noRow && l.multiWriter {
 			if err = ensureHere(ctx, q, key); err == nil {
-				answer, err = retire(ctx, q, lockdb.Hex(key), 0)
+				answer, err = retire(ctx, q, key)
 			}
-		}
-		if err == nil && answer == expiredUnlessExtended {
-			answer, err = retireExpired(ctx, q, lockdb.Hex(key))
 		}
 		switch {
 		case err != nil:
@@ -56,8 +53,8 @@ func (l *Locker) Retire(ctx context.Context, key string) (err error) {
 
 // retire answers one for done, noRow where there is nothing to do, and else as an
 // acquisition of a held key.
-func retire(ctx context.Context, q *lockdb.Queries, keyHex string, deadLeaseID int64) (int64, error) {
-	res, err := q.RetireLock(ctx, lockdb.RetireLockParams{KeyHex: keyHex, DeadLeaseID: deadLeaseID})
+func retire(ctx context.Context, q *lockdb.Queries, key string) (int64, error) {
+	res, err := q.RetireKey(ctx, lockdb.Hex(key))
 	if err != nil {
 		return 0, err
 	}
@@ -69,13 +66,4 @@ func retire(ctx context.Context, q *lockdb.Queries, keyHex string, deadLeaseID i
 		return 1, nil
 	}
 	return res.LastInsertId()
-}
-
-// retireExpired retires a key whose answer was expiredUnlessExtended: see takeOver.
-func retireExpired(ctx context.Context, q *lockdb.Queries, keyHex string) (int64, error) {
-	dead, _, err := answerOf(q.ClaimExtension(ctx, keyHex))
-	if err != nil || dead < 0 {
-		return dead, err
-	}
-	return retire(ctx, q, keyHex, -dead)
 }

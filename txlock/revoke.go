@@ -32,10 +32,10 @@ func (l *Locker) Revoke(ctx context.Context, key string) (err error) {
 	defer func() { seen.end(Result{Err: err, Attempts: attempts}) }()
 	err = l.transact(ctx, job{op: "revoke", key: key}, func(q *lockdb.Queries) error {
 		attempts++
-		n, err := q.RevokeLock(ctx, lockdb.Hex(key))
+		n, err := q.RevokeKey(ctx, lockdb.Hex(key))
 		if err == nil && n == 0 && l.multiWriter {
 			if err = ensureHere(ctx, q, key); err == nil {
-				_, err = q.RevokeLock(ctx, lockdb.Hex(key))
+				_, err = q.RevokeKey(ctx, lockdb.Hex(key))
 			}
 		}
 		return err

@@ -39,18 +39,18 @@ func (l *Locker) Run(ctx context.Context, key string, fn func(ctx context.Contex
 	ctx, seen := l.observe(ctx, Operation{Name: OpRun, Key: key, Keys: 1})
 	var lease *Lease
 	defer func() { seen.end(Result{Err: err, Epoch: lease.epochOrZero(), Attempts: 1}) }()
-	a.kept = true
 	if lease, err = l.acquireOrWait(ctx, key, a); err != nil {
 		return err
 	}
 	defer func() {
 		err = errors.Join(err, lease.releaseAtEnd(ctx))
 	}()
-	if err := lease.keepAlive(ctx, context.WithoutCancel(ctx)); err != nil {
+	if err := lease.KeepAlive(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 
-	jobCtx, cancel := context.WithCancelCause(context.WithValue(ctx, epochKey{}, lease.epoch))
+	w := &within{epoch: lease.epoch}
+	jobCtx, cancel := context.WithCancelCause(w.enter(ctx))
 	defer cancel(nil)
 	held := lease.Context()
 	stop := context.AfterFunc(held, func() { cancel(context.Cause(held)) })
@@ -73,7 +73,7 @@ func (le *Lease) releaseAtEnd(ctx context.Context) error {
 	}
 	err := le.Release(within)
 	if err != nil {
-		le.forsake() // nobody is left to hold it
+		le.stopHeartbeat() // nobody is left to hold it
 	}
 	switch {
 	case errors.Is(err, ErrLost) && context.Cause(le.Context()) == context.Canceled: //nolint:errorlint // itself

@@ -36,6 +36,7 @@ const (
 	erBadDatabase          = 1049
 	erShutdown             = 1053
 	erBadField             = 1054
+	erDuplicateEntry       = 1062
 	erTableAccessDenied    = 1142
 	erColumnAccessDenied   = 1143
 	erNoSuchTable          = 1146
@@ -55,6 +56,7 @@ const (
 	erRollbackDuringCommit = 3101 // Group Replication: certification failed
 	erSessionWasKilled     = 3169 // MySQL
 	erLockNoWait           = 3572 // MySQL
+	erJSONPath             = 4042 // MariaDB
 	erInteractionTimeout   = 4031 // MySQL
 )
 
@@ -91,6 +93,16 @@ func isConnectionLost(err error) bool {
 		errors.As(err, &netErr) && !isContextEnd(err)
 }
 
+func isDuplicate(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && e.Number == erDuplicateEntry
+}
+
+func isReadOnlyTransaction(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && e.Number == erReadOnlyTransaction
+}
+
 func isContextEnd(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
@@ -104,6 +116,10 @@ func statementError(op, key string, err error) error {
 		number = e.Number
 	}
 	switch {
+	case errors.Is(err, ErrMultiWriter):
+		return fmt.Errorf("txlock: %s %q: %w", op, key, err)
+	case errors.Is(err, errNoFloor):
+		return noFloorError(op, key)
 	case isContextEnd(err):
 		return fmt.Errorf("txlock: %s %q: gave up, so its transaction is to be rolled back: %w", op, key, err)
 	case isConflict(err), isConnectionLost(err):
@@ -134,6 +150,7 @@ var hints = map[uint16]string{
 	erReadOnlyTransaction: "the transaction is read-only: begin one that may write",
 	erBinlogUnsafe:        "the server logs statements, which does not go with READ COMMITTED: set binlog_format to ROW or MIXED",
 	erSafeUpdates:         "sql_safe_updates is on, which on MariaDB forbids statements for many keys: leave it out of the DSN",
+	erJSONPath:            "MariaDB reads no lists of keys where collation_connection is one of UCS-2, UTF-16 or UTF-32: leave it out of the DSN",
 	erNoDatabase:          "name the database in the DSN",
 	erBadDatabase:         "name a database that is there in the DSN, and create its tables",
 	erTableAccessDenied:   privileges,
@@ -142,8 +159,8 @@ var hints = map[uint16]string{
 
 // What to grant to a database user that is refused.
 const (
-	privileges      = "grant the database user SELECT, INSERT and UPDATE on helix_locks and helix_lock_extensions, DELETE on helix_lock_extensions, and SELECT on helix_lock_floor"
-	purgePrivileges = "to purge, grant the database user SELECT, INSERT, UPDATE and DELETE on helix_locks and helix_lock_extensions, and SELECT, INSERT and UPDATE on helix_lock_floor"
+	privileges      = "grant the database user SELECT, INSERT and UPDATE on helix_locks, and SELECT on helix_lock_floor"
+	purgePrivileges = "to purge, grant the database user SELECT, INSERT, UPDATE and DELETE on helix_locks, and SELECT, INSERT and UPDATE on helix_lock_floor"
 )
 
 // prepareError explains the failure of preparing the statements.

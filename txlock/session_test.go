@@ -26,10 +26,11 @@ func (l *live) operations(tx *sql.Tx, multi *txlock.Locker) []operation {
 	var lease, written *txlock.Lease
 	return []operation{
 		{"AcquireTx, multi-writer", func() (err error) {
-			written, err = multi.AcquireTx(ctx, tx, l.key+"/multi", txlock.Reclaim())
+			written, err = multi.AcquireTx(ctx, tx, l.key+"/multi")
 			return err
 		}},
 		{"VerifyTx, multi-writer", func() error { return written.VerifyTx(ctx, tx) }},
+		{"ReleaseTx, multi-writer", func() error { return written.ReleaseTx(ctx, tx) }},
 		{"AcquireTx", func() (err error) { lease, err = l.AcquireTx(ctx, tx, l.key, txlock.TTL(long)); return err }},
 		{"RenewTx", func() error { return lease.RenewTx(ctx, tx) }},
 		{"VerifyTx", func() error { return lease.VerifyTx(ctx, tx) }},
@@ -108,6 +109,9 @@ func (l *live) lifeUnder(name string, configure func(*mysql.Config)) {
 	db := l.server.Open(l.T, configure)
 	defer func() { l.must(db.Close()) }()
 	for _, prepared := range []bool{false, true} {
+		if prepared && l.readsNoLists(name) {
+			continue // Prepare says so: see TestSessionsThatReadNoLists
+		}
 		ctx := l.Context()
 		holder, rival := l.locker(db), l.locker(db, txlock.WithMultiWriter())
 		if prepared {
@@ -151,6 +155,37 @@ func (l *live) lifeUnder(name string, configure func(*mysql.Config)) {
 		check("release after takeover", next.Release(ctx), nil)
 		check("late written fence", next.InTx(ctx, func(context.Context, *sql.Tx) error { return nil }), txlock.ErrLost)
 	}
+}
+
+// readsNoLists reports whether sessions of that kind cannot read a list of keys.
+func (l *live) readsNoLists(name string) bool {
+	return l.server.Engine == testserver.MariaDB && (strings.Contains(name, "ucs2_") || strings.Contains(name, "utf16_") || strings.Contains(name, "utf32_"))
+}
+
+// On MariaDB such sessions are refused, with what to do, by everything that is about many
+// keys; a heartbeat is such, and ends the trust.
+func TestSessionsThatReadNoLists(t *testing.T) {
+	onServers(t, func(l *live) {
+		db := l.open("collation_connection", "utf16_general_ci")
+		locker, ctx := l.locker(db), l.Context()
+		if !l.readsNoLists("utf16_") {
+			l.must(locker.Prepare(ctx))
+			return
+		}
+		l.must(l.Do(ctx, l.key+"/idle", nothing))
+		tx := l.beginOn(db)
+		_, many := locker.AcquireManyTx(ctx, tx, []string{l.key, l.key + "2"})
+		l.must(tx.Rollback())
+		_, purge := locker.Purge(ctx, txlock.PurgeOptions{Idle: time.Nanosecond})
+		lease := l.try(locker, txlock.TTL(beatTTL))
+		l.must(lease.KeepAlive(ctx))
+		<-lease.Context().Done()
+		for what, err := range map[string]error{"Prepare": locker.Prepare(ctx), "AcquireManyTx": many, "Purge": purge, "KeepAlive": context.Cause(lease.Context())} {
+			if err == nil || !strings.Contains(err.Error(), "leave it out of the DSN") {
+				l.Errorf("%s: got %v", what, err)
+			}
+		}
+	})
 }
 
 // Keys and owners are bytes: those that a collation, padding or a character set
@@ -259,7 +294,7 @@ func (l *live) pairs(q *sql.Tx, query string) map[string]string {
 func (l *live) refusals(prepare bool) func(tx *sql.Tx) []operation {
 	l.Helper()
 	ctx := l.Context()
-	unaware, knowing := l.locker(l.db), l.locker(l.db)
+	unaware, knowing := l.locker(l.db, txlock.WithSingleWriter()), l.locker(l.db, txlock.WithSingleWriter())
 	if prepare {
 		l.must(unaware.Prepare(ctx))
 		l.must(knowing.Prepare(ctx))
@@ -309,6 +344,7 @@ func TestOneStatementAnOperation(t *testing.T) {
 			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
 				l := newLive(t, s, func(c *mysql.Config) { c.InterpolateParams = mode.interpolate })
 				multi := l.locker(l.db, txlock.WithMultiWriter())
+				l.Locker = l.locker(l.db, txlock.WithSingleWriter())
 				if mode.prepare {
 					l.must(l.Prepare(t.Context()))
 					l.must(multi.Prepare(t.Context()))
@@ -326,8 +362,8 @@ func TestOneStatementAnOperation(t *testing.T) {
 						after := l.counters(tx)
 						diff := func(name string) int { return after[name] - before[name] }
 						want := 1
-						if op.name == "LockTx, known and held" {
-							want = 2 // the first one is for keys that are not leased
+						if strings.HasPrefix(op.name, "LockTx") && strings.HasSuffix(op.name, "held") {
+							want = 2 // the second one asks of the lease
 						}
 						if n := diff("Questions") - 1; n != want { // SHOW STATUS counts itself
 							t.Errorf("round %d: %s is %d statements", round, op.name, n)
@@ -375,7 +411,7 @@ func TestPoolOfOne(t *testing.T) {
 				}
 				lease, err := locker.TryAcquire(ctx, l.key)
 				l.must(err)
-				l.must(lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error { return lease.RenewTx(ctx, tx) }))
+				l.must(lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error { return lease.VerifyTx(ctx, tx) }))
 				l.must(lease.Renew(ctx))
 				l.must(lease.Release(ctx))
 				l.must(locker.Do(ctx, l.key, func(ctx context.Context, tx *sql.Tx) error {
@@ -395,9 +431,8 @@ func TestStatementsOfALockThatWasLeased(t *testing.T) {
 		for name, c := range map[string]struct {
 			status, leaseID, want int
 		}{
-			"free":                        {0, 5, 1},
-			"expired":                     {1, 5, 2},
-			"expired, and was kept alive": {1, -5, 4},
+			"free":    {0, 0, 1},
+			"expired": {1, 5, 2},
 		} {
 			l.exec(`UPDATE helix_locks SET status = ?, lease_id = ?, owner_id = 'another', expires_at = '2000-01-01' WHERE lock_key = ?`, c.status, c.leaseID, l.key)
 			tx := l.begin()

@@ -152,7 +152,8 @@ func TestNothingIsLockedAfterATimeout(t *testing.T) {
 func TestMissingFloorRowSaysSo(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
-	m.mock.ExpectExec("-- name: AcquireLock").WillReturnResult(sqlmock.NewResult(0, 0))
+	m.mock.ExpectExec("-- name: EnsureKey").WillReturnResult(sqlmock.NewResult(0, 0))
+	m.lockKey() // no row: no trigger hides the answer
 	err := m.LockTx(t.Context(), tx, "k")
 	if !errors.Is(err, txlock.ErrNotMigrated) || !strings.Contains(err.Error(), "helix_lock_floor") {
 		t.Errorf("got %v", err)
@@ -162,7 +163,7 @@ func TestMissingFloorRowSaysSo(t *testing.T) {
 func TestResultWithoutIDIsAnError(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
-	m.mock.ExpectExec("-- name: AcquireLock").WillReturnResult(driver.ResultNoRows)
+	m.mock.ExpectExec("-- name: EnsureKey").WillReturnResult(driver.ResultNoRows)
 	if err := m.LockTx(t.Context(), tx, "k"); err == nil {
 		t.Error("locked without an answer")
 	}
@@ -187,13 +188,13 @@ func TestKnownKeys(t *testing.T) {
 	tx := m.begin()
 	ctx := t.Context()
 	m.answers([]step{
-		{"AcquireLock", sqlmock.NewResult(1, 1)}, // inserted: may be rolled back
-		{"AcquireLock", sqlmock.NewResult(2, 2)}, // was there
-		{"AcquireKnownLock", sqlmock.NewResult(3, 1)},
-		{"AcquireKnownLock", sqlmock.NewResult(-11, 0)}, // held
-		{"AcquireKnownLock", sqlmock.NewResult(0, 0)},   // purged, and
-		{"AcquireLock", sqlmock.NewResult(4, 1)},        // fresh again
-		{"AcquireLock", sqlmock.NewResult(5, 1)},
+		{"AcquireLease", sqlmock.NewResult(1, 1)}, // inserted: may be rolled back
+		{"AcquireLease", sqlmock.NewResult(2, 2)}, // was there
+		{"AcquireKnownLease", sqlmock.NewResult(3, 1)},
+		{"AcquireKnownLease", sqlmock.NewResult(-10, 0)}, // held
+		{"AcquireKnownLease", sqlmock.NewResult(0, 0)},   // purged, and
+		{"AcquireLease", sqlmock.NewResult(4, 1)},        // fresh again
+		{"AcquireLease", sqlmock.NewResult(5, 1)},
 	})
 	for i, want := range []int64{1, 2, 3, 0, 4, 5} {
 		lease, err := m.AcquireTx(ctx, tx, "k")
@@ -209,43 +210,58 @@ func TestKnownKeys(t *testing.T) {
 	}
 }
 
-// A lock of a key that was seen goes by a shorter statement, which leaves leases, and
-// keys that have gone, to the other one.
+// lockKey expects the locking read, which finds these rows.
+func (m *mocked) lockKey(status ...int64) {
+	rows := sqlmock.NewRows([]string{"status"})
+	for _, s := range status {
+		rows.AddRow(s)
+	}
+	m.mock.ExpectQuery("-- name: LockKey ").WillReturnRows(rows)
+}
+
+// A lock of a key that was seen is a locking read; an active lease, and a row that has
+// gone, take a further statement.
 func TestKnownKeysLocked(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
-	m.answers([]step{
-		{"AcquireLock", sqlmock.NewResult(1, 1)}, // inserted: may be rolled back
-		{"AcquireLock", sqlmock.NewResult(2, 2)}, // was there
-		{"LockKnownLock", sqlmock.NewResult(3, 1)},
-		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // leased, and
-		{"AcquireLock", sqlmock.NewResult(-11, 0)}, // held
-		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // leased, and
-		{"AcquireLock", sqlmock.NewResult(4, 2)},   // over
-		{"LockKnownLock", sqlmock.NewResult(0, 0)}, // purged, and
-		{"AcquireLock", sqlmock.NewResult(5, 1)},   // fresh again
-		{"AcquireLock", sqlmock.NewResult(6, 1)},
-	})
-	for i, want := range []bool{true, true, true, false, true, true, true} {
+	const made, inactive, active, retired = 4, 1, 2, 3
+	ensure := func(answer int64) { m.answers([]step{{"EnsureKey", sqlmock.NewResult(answer, 0)}}) }
+	expired := func(answer int64) { m.answers([]step{{"AcquireKnownLease", sqlmock.NewResult(answer, 0)}}) }
+	for i, c := range []struct {
+		expect func()
+		held   bool
+	}{
+		{expect: func() { ensure(made) }},                             // may be rolled back
+		{expect: func() { ensure(active); expired(-10) }, held: true}, // is better asked again
+		{expect: func() { ensure(retired) }},                          // may be purged
+		{expect: func() { ensure(inactive) }},
+		{expect: func() { m.lockKey(lockdb.StatusInactive) }},
+		{expect: func() { m.lockKey(lockdb.StatusDeletable) }},
+		{expect: func() { m.lockKey(lockdb.StatusActive); expired(-10) }, held: true},
+		{expect: func() { m.lockKey(lockdb.StatusActive); expired(7) }},
+		{expect: func() { m.lockKey(); ensure(made) }}, // purged, and fresh again
+		{expect: func() { ensure(made) }},
+	} {
+		c.expect()
 		err := m.LockTx(t.Context(), tx, "k")
 		var held *txlock.HeldError
 		switch {
-		case !want && (!errors.As(err, &held) || held.RetryAfter != 10*time.Microsecond):
+		case c.held && (!errors.As(err, &held) || held.RetryAfter != 10*time.Microsecond):
 			t.Fatalf("step %d: got %v", i, err)
-		case want && err != nil:
+		case !c.held && err != nil:
 			t.Fatalf("step %d: %v", i, err)
 		}
 	}
 }
 
 // When the transaction of a key that has gone is aborted, the next one begins with the
-// upsert: an update that finds no row would lock the gap again, for as many attempts.
+// upsert: a locking read that finds no row would lock the gap again, for as many attempts.
 func TestKnownKeyGoneAndAborted(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
-	m.mock.ExpectExec("-- name: AcquireLock ").WillReturnResult(sqlmock.NewResult(2, 2))
-	m.mock.ExpectExec("-- name: LockKnownLock ").WillReturnResult(sqlmock.NewResult(0, 0))
-	m.mock.ExpectExec("-- name: AcquireLock ").WillReturnError(errDeadlock)
+	m.answers([]step{{"EnsureKey", sqlmock.NewResult(1, 0)}})
+	m.lockKey()
+	m.mock.ExpectExec("-- name: EnsureKey ").WillReturnError(errDeadlock)
 	m.mock.ExpectRollback()
 	if err := m.LockTx(t.Context(), tx, "k"); err != nil {
 		t.Fatal(err)
@@ -262,14 +278,22 @@ func TestKnownKeyGoneAndAborted(t *testing.T) {
 	}
 }
 
-// Who reclaims a key that was seen takes the statement that asks for its owner.
-func TestKnownKeysReclaimed(t *testing.T) {
+// Who reclaims ends his own lease first, if the key is held.
+func TestReclaimStatements(t *testing.T) {
 	m := newMocked(t)
 	tx := m.begin()
-	for range 2 {
-		m.mock.ExpectExec("-- name: AcquireLock ").WillReturnResult(sqlmock.NewResult(2, 2))
-		if _, err := m.AcquireTx(t.Context(), tx, "k", txlock.Reclaim()); err != nil {
-			t.Fatal(err)
+	m.answers([]step{
+		{"AcquireLease", sqlmock.NewResult(2, 2)}, // free
+		{"AcquireKnownLease", sqlmock.NewResult(-10, 0)},
+		{"EndOwnLease", sqlmock.NewResult(0, 1)},
+		{"AcquireKnownLease", sqlmock.NewResult(3, 1)},
+		{"AcquireKnownLease", sqlmock.NewResult(-10, 0)},
+		{"EndOwnLease", sqlmock.NewResult(0, 0)}, // another's
+		{"AcquireKnownLease", sqlmock.NewResult(-10, 0)},
+	})
+	for _, want := range []error{nil, nil, txlock.ErrHeld} {
+		if _, err := m.AcquireTx(t.Context(), tx, "k", txlock.Reclaim()); !errors.Is(err, want) {
+			t.Fatalf("got %v, want %v", err, want)
 		}
 	}
 }
@@ -314,8 +338,8 @@ func TestDeadline(t *testing.T) {
 
 func TestPrepareFails(t *testing.T) {
 	m := newMocked(t)
-	m.mock.ExpectPrepare("-- name: AcquireKnownLock").WillBeClosed()
-	m.mock.ExpectPrepare("-- name: AcquireLock").WillReturnError(&mysql.MySQLError{Number: 1146, Message: "Table 'app.helix_lock_floor' doesn't exist"})
+	m.mock.ExpectPrepare("-- name: AcquireKnownLease").WillBeClosed()
+	m.mock.ExpectPrepare("-- name: AcquireLease ").WillReturnError(&mysql.MySQLError{Number: 1146, Message: "Table 'app.helix_lock_floor' doesn't exist"})
 	if err := m.Prepare(t.Context()); !errors.Is(err, txlock.ErrNotMigrated) {
 		t.Errorf("got %v", err)
 	}

@@ -21,7 +21,7 @@ func TestDeadlineCountsFromTheStatementThatSucceeded(t *testing.T) {
 		m := newMocked(t, txlock.WithTTL(time.Hour))
 		const window, answer = 54 * time.Minute, 3 * time.Second
 		m.mock.ExpectBegin()
-		m.mock.ExpectExec("-- name: AcquireLock ").WillDelayFor(answer).WillReturnResult(sqlmock.NewResult(1, 1))
+		m.mock.ExpectExec("-- name: AcquireLease ").WillDelayFor(answer).WillReturnResult(sqlmock.NewResult(1, 1))
 		m.mock.ExpectCommit()
 		sent := time.Now()
 		lease, err := m.TryAcquire(t.Context(), "k")
@@ -34,7 +34,7 @@ func TestDeadlineCountsFromTheStatementThatSucceeded(t *testing.T) {
 
 		txlocktest.ExpectRenew(m.mock, "k", txlocktest.Aborted()) // and again, after a pause
 		m.mock.ExpectBegin()
-		m.mock.ExpectExec("-- name: RenewLock ").WillDelayFor(answer).WillReturnResult(sqlmock.NewResult(0, 1))
+		m.mock.ExpectExec("-- name: RenewLease ").WillDelayFor(answer).WillReturnResult(sqlmock.NewResult(0, 1))
 		m.mock.ExpectCommit()
 		time.Sleep(time.Minute)
 		if err := lease.Renew(t.Context()); err != nil {
@@ -62,10 +62,10 @@ func TestRenewedOnceMoreAfterALongWait(t *testing.T) {
 				expect := func(statement string) {
 					m.mock.ExpectExec("-- name: " + statement + " ").WillDelayFor(c.waited).WillReturnResult(sqlmock.NewResult(1, 1))
 				}
-				expect("AcquireLock")
+				expect("AcquireLease")
 				if c.again { // and this one takes as long
-					expect("RenewLock")
-					expect("RenewLock")
+					expect("RenewLease")
+					expect("RenewLease")
 				}
 				lease, err := m.AcquireTx(t.Context(), tx, "k")
 				if err != nil {
@@ -75,9 +75,9 @@ func TestRenewedOnceMoreAfterALongWait(t *testing.T) {
 				if d := lease.Deadline().Sub(sent); d != ttl-ttl/10 {
 					t.Errorf("the deadline is %v after the last statement was sent", d)
 				}
-				expect("RenewLock")
+				expect("RenewLease")
 				if c.again {
-					expect("RenewLock")
+					expect("RenewLease")
 				}
 				if err := lease.RenewTx(t.Context(), tx); err != nil {
 					t.Error(err)

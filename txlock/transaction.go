@@ -42,7 +42,7 @@ func (l *Locker) run(ctx context.Context, j job, body func(tx *sql.Tx) (int64, e
 // transact is run for a body that sends statements of ours alone.
 func (l *Locker) transact(ctx context.Context, j job, body func(q *lockdb.Queries) error) error {
 	return l.run(ctx, j, func(tx *sql.Tx) (int64, error) {
-		q, err := l.in(tx, j.op, j.key)
+		q, err := l.queriesFor(tx, j.op, j.key)
 		if err != nil {
 			return 0, err
 		}
@@ -63,6 +63,7 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 		}
 	}
 	tx, err := l.db.BeginTx(ctx, j.txOptions)
+	l.noteConnection(err)
 	switch {
 	case errors.Is(err, mysql.ErrInvalidConn): // a pooled connection that has ended meanwhile
 		return fmt.Errorf("txlock: %s %q: at BEGIN: %w: %w", j.op, j.key, ErrTxAborted, err)
@@ -84,7 +85,9 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 	if err != nil {
 		return j.bodyError(err, tx.Rollback())
 	}
-	return j.commitError(ctx, tx.Commit(), l.owner, epoch)
+	err = tx.Commit()
+	l.noteConnection(err)
+	return j.commitError(ctx, err, l.owner, epoch)
 }
 
 // beginError makes the error of a BEGIN, before which nothing was done.

@@ -41,19 +41,19 @@ func (le *Lease) Context() context.Context {
 		if le.trust.over {
 			le.trust.cancel(le.trust.cause)
 		} else {
-			le.trust.timer = time.AfterFunc(time.Until(le.deadline), le.distrust)
+			le.trust.timer = time.AfterFunc(time.Until(le.deadline), le.expire)
 		}
 	}
 	ctx, late := le.trust.ctx, !le.trust.over && time.Until(le.deadline) <= 0
 	le.mu.Unlock()
 	if late {
-		le.distrust()
+		le.expire()
 	}
 	return ctx
 }
 
-// distrust ends the trust if the deadline has passed.
-func (le *Lease) distrust() {
+// expire ends the trust if the deadline has passed.
+func (le *Lease) expire() {
 	le.mu.Lock()
 	left := time.Until(le.deadline)
 	if left > 0 { // renewed meanwhile
@@ -96,17 +96,17 @@ func (le *Lease) end(cause error) {
 	}
 }
 
-// stillHeld notes that a renewal has found the lease standing, and its row not
+// clearReleased notes that a renewal has found the lease standing, and its row not
 // locked: if a transaction of the caller had released it, that has been rolled back.
-func (le *Lease) stillHeld() {
+func (le *Lease) clearReleased() {
 	le.mu.Lock()
 	defer le.mu.Unlock()
 	le.trust.released = false
 }
 
-// learn ends the trust where err, of an operation in a transaction of our own,
+// noteLoss ends the trust where err, of an operation in a transaction of our own,
 // says that the lease is over.
-func (le *Lease) learn(err error) {
+func (le *Lease) noteLoss(err error) {
 	if !errors.Is(err, ErrLost) {
 		return
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,13 +24,17 @@ func granting(other func(statement string) (reply, bool)) func(string, ...any) r
 			}
 		}
 		switch statement {
-		case "AcquireLock", "AcquireKnownLock", "LockKnownLock", "AcquireLockNoWait":
+		case "AcquireLease", "AcquireKnownLease", "AcquireLeaseNoWait":
 			return reply{insertID: 7, affected: 2}
+		case "EnsureKey":
+			return reply{insertID: 1}
+		case "LockKey":
+			return reply{rows: [][]driver.Value{{int64(0)}}}
 		case "RenewLeases":
 			return reply{affected: 2 * batchSize(args)}
-		case "VerifyLock":
+		case "VerifyLease":
 			return reply{rows: [][]driver.Value{{int64(7)}}}
-		case "InspectLock":
+		case "ListKeys":
 			return reply{rows: heldRow(0, 0)}
 		default:
 			return reply{affected: 1}
@@ -41,12 +45,8 @@ func granting(other func(statement string) (reply, bool)) func(string, ...any) r
 // batchSize is how many entries a batch among the arguments has.
 func batchSize(args []any) int64 {
 	for _, arg := range args {
-		if s, ok := arg.(string); ok {
-			n, err := strconv.ParseInt(s[:4], 10, 64)
-			if err != nil {
-				panic(err)
-			}
-			return n
+		if s, ok := arg.(string); ok && strings.HasPrefix(s, "[[") {
+			return int64(strings.Count(s, "[") - 1)
 		}
 	}
 	return 0
@@ -78,7 +78,7 @@ func wantCause(t *testing.T, ctx context.Context, target error) {
 func TestTrustEndsWithTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-			if statement == "AcquireLock" {
+			if statement == "AcquireLease" {
 				time.Sleep(time.Second) // what the round trip takes
 			}
 			return reply{}, false
@@ -135,7 +135,7 @@ func TestTrustGoesOnWithRenewals(t *testing.T) {
 
 func TestTrustEndsWithTheLease(t *testing.T) {
 	lost := func(statement string) (reply, bool) {
-		return reply{}, statement == "RenewLock" || statement == "ReleaseLock" || statement == "VerifyLock"
+		return reply{}, statement == "RenewLease" || statement == "ReleaseLease" || statement == "VerifyLease"
 	}
 	unknown := func(statement string) (reply, bool) {
 		return reply{err: mysql.ErrInvalidConn}, statement == "COMMIT"
@@ -146,12 +146,11 @@ func TestTrustEndsWithTheLease(t *testing.T) {
 		want    error // of the call
 		cause   error
 	}{
-		"release":             {nil, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, nil, context.Canceled},
-		"release, lost":       {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrLost, txlock.ErrLost},
-		"release, unknown":    {unknown, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrCommitUnknown, txlock.ErrLost},
-		"renewal, lost":       {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Renew(ctx) }, txlock.ErrLost, txlock.ErrLost},
-		"fence, lost":         {lost, func(ctx context.Context, le *txlock.Lease) error { return le.InTx(ctx, nothing) }, txlock.ErrLost, txlock.ErrLost},
-		"first renewal, lost": {lost, func(ctx context.Context, le *txlock.Lease) error { return le.KeepAlive(ctx) }, txlock.ErrLost, txlock.ErrLost},
+		"release":          {nil, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, nil, context.Canceled},
+		"release, lost":    {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrLost, txlock.ErrLost},
+		"release, unknown": {unknown, func(ctx context.Context, le *txlock.Lease) error { return le.Release(ctx) }, txlock.ErrCommitUnknown, txlock.ErrLost},
+		"renewal, lost":    {lost, func(ctx context.Context, le *txlock.Lease) error { return le.Renew(ctx) }, txlock.ErrLost, txlock.ErrLost},
+		"fence, lost":      {lost, func(ctx context.Context, le *txlock.Lease) error { return le.InTx(ctx, nothing) }, txlock.ErrLost, txlock.ErrLost},
 		"release, kept": {nil, func(ctx context.Context, le *txlock.Lease) error {
 			return errors.Join(le.KeepAlive(ctx), le.Release(ctx))
 		}, nil, context.Canceled},

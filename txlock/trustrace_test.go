@@ -40,8 +40,8 @@ func TestRunWhoseJobReleases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var released atomic.Bool
 		answer := granting(nil)
-		locker, _ := newFake(t, func(s string, args ...any) reply {
-			if s == "ReleaseLock" {
+		locker, db := newFake(t, func(s string, args ...any) reply {
+			if s == "ReleaseLease" {
 				if released.Swap(true) {
 					return reply{}
 				}
@@ -49,7 +49,7 @@ func TestRunWhoseJobReleases(t *testing.T) {
 			return answer(s, args...)
 		})
 		err := locker.Run(t.Context(), "key", func(ctx context.Context, lease *txlock.Lease) error {
-			return lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error { return lease.ReleaseTx(ctx, tx) })
+			return inTransaction(t, db, func(tx *sql.Tx) error { return lease.ReleaseTx(ctx, tx) })
 		})
 		if err != nil {
 			t.Error(err)
@@ -67,7 +67,7 @@ func TestKeepAliveAgainAtOnce(t *testing.T) {
 		locker, db := newFake(t, granting(nil), txlock.WithObserver(hook{txlock.OpHold, func() {
 			once.Do(func() { close(ended); <-goOn })
 		}}))
-		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second), txlock.Kept()))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
 		ctx, cancel := context.WithCancel(t.Context())
 		if err := lease.KeepAlive(ctx); err != nil {
 			t.Fatal(err)
@@ -92,21 +92,25 @@ func TestHoldEndsOnce(t *testing.T) {
 		var ends atomic.Int32
 		var lost atomic.Bool
 		locker, _ := newFake(t, granting(func(s string) (reply, bool) {
-			return reply{}, lost.Load() && s == "RenewLock"
+			return reply{}, lost.Load() && (s == "RenewLeases" || s == "StandingLeases")
 		}), txlock.WithObserver(count(txlock.OpHold, &ends)))
-		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second), txlock.Kept()))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
 		ctx, cancel := context.WithCancel(t.Context())
 		if err := lease.KeepAlive(ctx); err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 		synctest.Wait()
-		time.Sleep(15 * time.Second) // a heartbeat is due: KeepAlive renews
+		time.Sleep(15 * time.Second) // a heartbeat is due
 		lost.Store(true)
+		if err := lease.KeepAlive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-lease.Context().Done()
 		if err := lease.KeepAlive(t.Context()); !errors.Is(err, txlock.ErrLost) {
 			t.Fatal(err)
 		}
-		if n := ends.Load(); n != 1 {
+		if n := ends.Load(); n != 2 {
 			t.Errorf("ended %d times", n)
 		}
 	})
@@ -122,7 +126,7 @@ func TestHeartbeatDuringARelease(t *testing.T) {
 		locker, _ := newFake(t, func(s string, args ...any) reply {
 			mu.Lock()
 			switch {
-			case s == "ReleaseLock":
+			case s == "ReleaseLease":
 				releasing = true
 			case s == "COMMIT" && releasing && !released:
 				released = true // done; the answer is on its way
@@ -136,7 +140,7 @@ func TestHeartbeatDuringARelease(t *testing.T) {
 			mu.Unlock()
 			return answer(s, args...)
 		}, txlock.WithObserver(count(txlock.OpLoss, &losses)))
-		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second), txlock.Kept()))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(30*time.Second)))
 		if err := lease.KeepAlive(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -168,12 +172,12 @@ func TestLossAfterAReleaseThatWasRolledBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost atomic.Bool
 		var losses atomic.Int32
-		locker, _ := newFake(t, granting(func(s string) (reply, bool) {
-			return reply{}, lost.Load() && (s == "RenewLeases" || s == "StandingLeases" || s == "ReleaseLock")
+		locker, db := newFake(t, granting(func(s string) (reply, bool) {
+			return reply{}, lost.Load() && (s == "RenewLeases" || s == "StandingLeases" || s == "ReleaseLease")
 		}), txlock.WithObserver(count(txlock.OpLoss, &losses)))
 		errJob := errors.New("roll back")
 		err := locker.Run(t.Context(), "key", func(ctx context.Context, lease *txlock.Lease) error {
-			if err := lease.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			if err := inTransaction(t, db, func(tx *sql.Tx) error {
 				if err := lease.ReleaseTx(ctx, tx); err != nil {
 					return err
 				}
@@ -181,6 +185,7 @@ func TestLossAfterAReleaseThatWasRolledBack(t *testing.T) {
 			}); !errors.Is(err, errJob) {
 				t.Error(err)
 			}
+			time.Sleep(11 * time.Second) // a heartbeat has found it standing
 			lost.Store(true)
 			<-ctx.Done()
 			return nil
@@ -202,7 +207,7 @@ func TestKeepAliveDuringAHeartbeat(t *testing.T) {
 			}
 			return answer(s, args...)
 		})
-		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(3*time.Second), txlock.Kept()))
+		lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(3*time.Second)))
 		first, cancel := context.WithCancel(t.Context())
 		if err := lease.KeepAlive(first); err != nil {
 			t.Fatal(err)
@@ -237,13 +242,13 @@ func TestHeartbeatsThatHangOnAllConnections(t *testing.T) {
 			return answer(statement, args...)
 		})
 		for i := range 4 {
-			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.Kept(), txlock.TTL(time.Hour+time.Duration(i)*time.Millisecond)))
+			lease := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(time.Hour+time.Duration(i)*time.Millisecond)))
 			if err := lease.KeepAlive(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		time.Sleep(20*time.Minute - 500*time.Millisecond)
-		short := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.Kept(), txlock.TTL(3*time.Second)))
+		short := must[*txlock.Lease](t)(locker.TryAcquire(t.Context(), "key", txlock.TTL(3*time.Second)))
 		if err := short.KeepAlive(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +275,7 @@ func TestHeartbeatInASerializableSession(t *testing.T) {
 	onServers(t, func(l *live) {
 		ctx := l.Context()
 		b := newBeats()
-		lease := l.try(l.locker(l.openSerializable(), txlock.WithObserver(b)), txlock.TTL(beatTTL), txlock.Kept())
+		lease := l.try(l.locker(l.openSerializable(), txlock.WithObserver(b)), txlock.TTL(beatTTL))
 		l.must(lease.KeepAlive(ctx))
 		l.must(lease.InTx(ctx, func(ctx context.Context, _ *sql.Tx) error {
 			rival, rivals := l.begin(), l.locker(l.db)
@@ -280,7 +285,9 @@ func TestHeartbeatInASerializableSession(t *testing.T) {
 				_, err := rivals.AcquireTx(waiting, rival, l.key)
 				got <- err
 			}()
-			l.await(lease, b, 5) // longer than the TTL
+			for range 2 { // the row is locked: they skip it, at once
+				<-b
+			}
 			cancel()
 			if err := <-got; err == nil {
 				l.Error("a rival has acquired it")
@@ -338,7 +345,7 @@ func TestTrustUnderChaos(t *testing.T) {
 		nap := func(d time.Duration) { time.Sleep(rand.N(d)) }
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				lease, err := holder.Acquire(ctx, l.key, txlock.TTL(ttl), txlock.Kept())
+				lease, err := holder.Acquire(ctx, l.key, txlock.TTL(ttl))
 				if err != nil {
 					continue
 				}
@@ -444,7 +451,7 @@ func TestTrustUnderChaos(t *testing.T) {
 					case 0:
 						err = rival.LockTx(within, tx, l.key, opts...)
 					case 1:
-						_, err = rival.AcquireTx(within, tx, l.key, append(opts, txlock.TTL(5*time.Millisecond), txlock.Kept())...)
+						_, err = rival.AcquireTx(within, tx, l.key, append(opts, txlock.TTL(5*time.Millisecond))...)
 					case 2:
 						_, err = rival.AcquireManyTx(within, tx, []string{l.key + "/a", l.key}, append(opts, txlock.TTL(2*time.Millisecond))...)
 					case 3:

@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/gox-helix/gox-helix/lockdb"
 )
 
 // Acquire acquires a lease of key, as [Locker.TryAcquire] does, but waits until it
@@ -18,9 +16,7 @@ import (
 //
 // It waits on the client: it asks now and then, by a plain read in a transaction
 // that ends at once (for a key that it knows, at first by trying to acquire it), and
-// acquires without waiting when it has seen that the key is free; so it holds up nobody, and waits in the
-// server for none but, of an expired lease that was kept alive, the transaction of a
-// heartbeat that is just extending it. It sleeps for an eighth of the time that it has
+// acquires without waiting when it has seen that the key is free. It never blocks others. It sleeps for an eighth of the time that it has
 // waited, from 10 ms up to the poll interval ([WithPollInterval], 1 s), at random
 // between half of that and all; and not beyond what the lease still has. A release
 // by the same Locker it notices at once. Waiters for one key in one Locker queue:
@@ -49,7 +45,7 @@ func (l *Locker) Acquire(ctx context.Context, key string, opts ...AcquireOption)
 
 // acquireOrWait is Acquire after validation.
 func (l *Locker) acquireOrWait(ctx context.Context, key string, a acquisition) (*Lease, error) {
-	if a.wait == noWait {
+	if a.noWait {
 		return l.observeAcquire(ctx, key, a, false, l.tryAcquire)
 	}
 	return l.observeAcquire(ctx, key, a, true, l.await)
@@ -146,7 +142,7 @@ var errFresh = errors.New("txlock: key has no row yet")
 
 // acquireAtOnce acquires a key that has a row, if nobody has it, or has the row locked.
 func (l *Locker) acquireAtOnce(ctx context.Context, key string, a acquisition) (*Lease, error) {
-	a.wait = noWaitSeen
+	a.noWait, a.ensured = true, true
 	lease, _, err := l.tryAcquire(ctx, key, a)
 	return lease, err
 }
@@ -155,17 +151,17 @@ func (l *Locker) acquireAtOnce(ctx context.Context, key string, a acquisition) (
 // looks free.
 func (l *Locker) acquireIfFree(ctx context.Context, key string, a acquisition) (lease *Lease, err error) {
 	err = l.run(ctx, job{op: "acquire", key: key, txOptions: plainReads}, func(tx *sql.Tx) (int64, error) {
-		q, err := l.in(tx, "acquire", key)
+		q, err := l.queriesFor(tx, "acquire", key)
 		if err != nil {
 			return 0, err
 		}
-		row, err := q.InspectLock(ctx, lockdb.Hex(key))
+		row, err := inspect(ctx, q, key)
 		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return 0, errFresh
 		case err != nil:
 			return 0, l.failed(tx, "acquire", key, err)
-		case row.Status == lockdb.StatusActive && row.RemainingMicros > 0 && (!a.reclaim || string(row.OwnerID) != l.owner):
+		case row == nil:
+			return 0, errFresh
+		case row.RemainingMicros > 0 && (!a.reclaim || string(row.OwnerID) != l.owner):
 			return 0, &HeldError{
 				Key:        key,
 				RetryAfter: time.Duration(row.RemainingMicros) * time.Microsecond,
@@ -173,7 +169,7 @@ func (l *Locker) acquireIfFree(ctx context.Context, key string, a acquisition) (
 				Epoch:      row.Epoch,
 			}
 		}
-		a.wait = noWaitSeen
+		a.noWait, a.ensured = true, true
 		if lease, err = l.acquireLease(ctx, tx, key, a); err != nil {
 			return 0, err
 		}

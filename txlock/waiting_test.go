@@ -17,7 +17,7 @@ import (
 func TestAcquireAsksSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock"
+			return reply{rows: heldRow(1, time.Hour)}, statement == "ListKeys"
 		}))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
@@ -29,7 +29,7 @@ func TestAcquireAsksSeldom(t *testing.T) {
 		case held.Owner != "another" || held.Epoch != 7 || held.RetryAfter != time.Hour || held.Key != "key":
 			t.Errorf("got %#v", held)
 		}
-		asked := db.times("InspectLock")
+		asked := db.times("ListKeys")
 		// 10 ms at first, then an eighth of the time waited, then a second; each at
 		// random down to the half.
 		for i := 1; i < len(asked); i++ {
@@ -42,7 +42,7 @@ func TestAcquireAsksSeldom(t *testing.T) {
 		if n := len(asked); n < 600 || n > 1300 {
 			t.Errorf("asked %d times in 10 minutes", n)
 		}
-		if n := len(db.times("AcquireLockNoWait")); n != 0 {
+		if n := len(db.times("AcquireLeaseNoWait")); n != 0 {
 			t.Errorf("tried %d times to lock a row that it saw to be held", n)
 		}
 		if begun, ended := len(db.times("BEGIN")), len(db.times("ROLLBACK")); begun != ended {
@@ -56,7 +56,7 @@ func TestAcquireAsksSeldom(t *testing.T) {
 func TestAcquireHoldsNothingWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock"
+			return reply{rows: heldRow(1, time.Hour)}, statement == "ListKeys"
 		}))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -95,7 +95,7 @@ func TestAcquirePauses(t *testing.T) {
 				began := time.Now()
 				locker, db := newFake(t, granting(func(statement string) (reply, bool) {
 					left := c.remaining - time.Since(began)
-					return reply{rows: heldRow(1, left)}, statement == "InspectLock"
+					return reply{rows: heldRow(1, left)}, statement == "ListKeys"
 				}), c.opts...)
 				if _, err := locker.Acquire(t.Context(), "key"); err != nil {
 					t.Fatal(err)
@@ -105,7 +105,7 @@ func TestAcquirePauses(t *testing.T) {
 					t.Errorf("acquired %v after the end of the lease", late)
 				}
 				if name == "long poll interval" {
-					if n := len(db.times("InspectLock")); n > 150 {
+					if n := len(db.times("ListKeys")); n > 150 {
 						t.Errorf("asked %d times", n)
 					}
 				}
@@ -121,9 +121,9 @@ func TestAcquireOfAKnownKey(t *testing.T) {
 		held := false
 		locker, db := newFake(t, granting(func(statement string) (reply, bool) {
 			switch {
-			case statement == "InspectLock" && held:
+			case statement == "ListKeys" && held:
 				return reply{rows: heldRow(1, time.Hour)}, true
-			case statement == "AcquireLockNoWait" && held:
+			case statement == "AcquireLeaseNoWait" && held:
 				return reply{insertID: -time.Hour.Microseconds()}, true
 			}
 			return reply{}, false
@@ -132,7 +132,7 @@ func TestAcquireOfAKnownKey(t *testing.T) {
 			if _, err := locker.Acquire(t.Context(), "key"); err != nil {
 				t.Fatal(err)
 			}
-			if acquired, looked := len(db.times("AcquireLockNoWait")), len(db.times("InspectLock")); acquired != want.acquire || looked != want.look {
+			if acquired, looked := len(db.times("AcquireLeaseNoWait")), len(db.times("ListKeys")); acquired != want.acquire || looked != want.look {
 				t.Errorf("after call %d: acquired %d times, looked %d", i+1, acquired, looked)
 			}
 		}
@@ -142,7 +142,7 @@ func TestAcquireOfAKnownKey(t *testing.T) {
 		if _, err := locker.Acquire(ctx, "key"); !errors.Is(err, txlock.ErrHeld) {
 			t.Errorf("held: got %v", err)
 		}
-		if acquired, looked := len(db.times("AcquireLockNoWait")), len(db.times("InspectLock")); acquired != 3 || looked < 10 {
+		if acquired, looked := len(db.times("AcquireLeaseNoWait")), len(db.times("ListKeys")); acquired != 3 || looked < 10 {
 			t.Errorf("held: acquired %d times, looked %d", acquired, looked)
 		}
 	})
@@ -155,7 +155,7 @@ func TestAcquireQueues(t *testing.T) {
 		var n int
 		synctest.Test(t, func(t *testing.T) {
 			locker, db := newFake(t, granting(func(statement string) (reply, bool) {
-				return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock"
+				return reply{rows: heldRow(1, time.Hour)}, statement == "ListKeys"
 			}))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -168,7 +168,7 @@ func TestAcquireQueues(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			n = len(db.times("InspectLock"))
+			n = len(db.times("ListKeys"))
 		})
 		return n
 	}
@@ -184,13 +184,13 @@ func TestAcquireQueues(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case statement == "InspectLock" && held:
+			case statement == "ListKeys" && held:
 				return reply{rows: heldRow(1, time.Hour)}
-			case statement == "AcquireLockNoWait" && held:
+			case statement == "AcquireLeaseNoWait" && held:
 				return reply{insertID: -time.Hour.Microseconds()}
-			case statement == "AcquireLockNoWait":
+			case statement == "AcquireLeaseNoWait":
 				held = true
-			case statement == "ReleaseLock":
+			case statement == "ReleaseLease":
 				held = false
 			}
 			return granting(nil)(statement, args...)
@@ -231,7 +231,7 @@ func TestAcquireLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var free atomic.Bool
 		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock" && !free.Load()
+			return reply{rows: heldRow(1, time.Hour)}, statement == "ListKeys" && !free.Load()
 		}))
 		contexts := make([]context.CancelFunc, 4)
 		results := make([]chan error, 4)
@@ -274,7 +274,7 @@ func TestAcquireSpreadsItsAttempts(t *testing.T) {
 		defer cancel()
 		for range waiters {
 			locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-				if statement != "InspectLock" {
+				if statement != "ListKeys" {
 					return reply{}, false
 				}
 				mu.Lock()
@@ -311,7 +311,7 @@ func TestAcquireSpreadsItsAttempts(t *testing.T) {
 func TestAcquireWithReclaimDoesNotQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock"
+			return reply{rows: heldRow(1, time.Hour)}, statement == "ListKeys"
 		}), txlock.WithOwner("another"))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -337,8 +337,8 @@ func TestAcquireIsWoken(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var free atomic.Bool
 				locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-					free.CompareAndSwap(false, statement == "RevokeLock")
-					return reply{rows: heldRow(1, time.Hour)}, statement == "InspectLock" && !free.Load()
+					free.CompareAndSwap(false, statement == "RevokeKey")
+					return reply{rows: heldRow(1, time.Hour)}, statement == "ListKeys" && !free.Load()
 				}), txlock.WithPollInterval(time.Hour))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -371,7 +371,7 @@ func TestAcquireIsWoken(t *testing.T) {
 func TestAcquireGivesUpBehindATransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		locker, _ := newFake(t, granting(func(statement string) (reply, bool) {
-			return reply{}, statement == "AcquireLockNoWait" // skips the row
+			return reply{}, statement == "AcquireLeaseNoWait" // skips the row
 		}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -389,8 +389,8 @@ func TestAcquireFails(t *testing.T) {
 		want      error
 	}{
 		"no connection":       {"connect", errDown, errDown},
-		"the question fails":  {"InspectLock", errDown, errDown},
-		"the statement fails": {"AcquireLockNoWait", errDown, errDown},
+		"the question fails":  {"ListKeys", errDown, errDown},
+		"the statement fails": {"AcquireLeaseNoWait", errDown, errDown},
 		"unknown COMMIT":      {"COMMIT", errDown, txlock.ErrCommitUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package txlocktest
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"slices"
 
 	"github.com/DATA-DOG/go-sqlmock"
@@ -14,8 +15,8 @@ import (
 // [Granted] gives all of them this epoch, [Held] lets the first of keys be held; the
 // failures are those of its first statement, and with [NoWait], [Busy] lets another
 // transaction have the first of them locked.
-func ExpectAcquireManyTx(mock sqlmock.Sqlmock, keys []string, outcome AcquireOutcome, opts ...AcquireOption) {
-	a := acquiring(opts)
+func ExpectAcquireManyTx(mock sqlmock.Sqlmock, keys []string, outcome AcquireOutcome, opts ...Option) {
+	a := configure(opts)
 	if len(keys) == 0 {
 		return // it is refused, and sends nothing
 	}
@@ -24,38 +25,38 @@ func ExpectAcquireManyTx(mock sqlmock.Sqlmock, keys []string, outcome AcquireOut
 	if a.noWait {
 		for _, chunk := range chunks {
 			mock.ExpectBegin()
-			missingLocksStatement(chunk).query(mock).WillReturnRows(sqlmock.NewRows([]string{"i"}))
+			missingKeysStatement(chunk).query(mock).WillReturnRows(sqlmock.NewRows([]string{"i"}))
 			mock.ExpectRollback()
 		}
 	}
 	for _, chunk := range chunks {
 		var e *sqlmock.ExpectedQuery
 		if a.noWait {
-			e = lockRowsNoWaitStatement(chunk).query(mock)
+			e = lockKeysNoWaitStatement(chunk).query(mock)
 			if r.err != nil && !isBusy(r.err) {
 				e.WillReturnError(r.err)
 				return
 			}
 		} else {
-			ensure := ensureLocksStatement(chunk)
+			ensure := ensureKeysStatement(chunk)
 			if r.err != nil {
 				ensure.expectExec(mock, r)
 				return
 			}
 			ensure.expectExec(mock, reply{matched: int64(len(chunk))})
-			e = lockRowsStatement(chunk).query(mock)
+			e = lockKeysStatement(chunk).query(mock)
 		}
-		rows, refused := sqlmock.NewRows([]string{"i", "epoch", "held_micros"}), false
+		rows, refused := sqlmock.NewRows([]string{"i", "owner_id", "epoch", "status", "remaining_micros"}), false
 		for i, key := range chunk {
 			first := key == keys[0]
 			switch {
 			case first && r.err != nil: // skipped
 				refused = true
 			case first && r.insertID < 0:
-				rows.AddRow(int64(i), int64(1), -r.insertID)
+				rows.AddRow(int64(i), []byte("another"), int64(1), int64(1), -r.insertID)
 				refused = true
 			default:
-				rows.AddRow(int64(i), max(r.insertID-1, 0), int64(0))
+				rows.AddRow(int64(i), []byte(nil), max(r.insertID-1, 0), int64(0), int64(0))
 			}
 		}
 		e.WillReturnRows(rows)
@@ -64,40 +65,40 @@ func ExpectAcquireManyTx(mock sqlmock.Sqlmock, keys []string, outcome AcquireOut
 		}
 	}
 	for _, chunk := range chunks {
-		takeLocksStatement(chunk).expectExec(mock, reply{matched: int64(len(chunk))})
+		acquireLeasesStatement(chunk).expectExec(mock, reply{matched: int64(len(chunk))})
 	}
 }
 
-func missingLocksStatement(keys []string) statement {
+func missingKeysStatement(keys []string) statement {
 	return recordBatch(keys, func(q *lockdb.Queries, batch string) error {
-		_, err := q.MissingLocks(context.Background(), batch)
+		_, err := q.MissingKeys(context.Background(), batch)
 		return err
 	})
 }
 
-func ensureLocksStatement(keys []string) statement {
+func ensureKeysStatement(keys []string) statement {
 	return recordBatch(keys, func(q *lockdb.Queries, batch string) error {
-		return q.EnsureLocks(context.Background(), batch)
+		return q.EnsureKeys(context.Background(), batch)
 	})
 }
 
-func lockRowsStatement(keys []string) statement {
+func lockKeysStatement(keys []string) statement {
 	return recordBatch(keys, func(q *lockdb.Queries, batch string) error {
-		_, err := q.LockRows(context.Background(), lockdb.LockRowsParams{Batch: batch})
+		_, err := q.LockKeys(context.Background(), batch)
 		return err
 	})
 }
 
-func lockRowsNoWaitStatement(keys []string) statement {
+func lockKeysNoWaitStatement(keys []string) statement {
 	return recordBatch(keys, func(q *lockdb.Queries, batch string) error {
-		_, err := q.LockRowsNoWait(context.Background(), lockdb.LockRowsNoWaitParams{Batch: batch})
+		_, err := q.LockKeysNoWait(context.Background(), batch)
 		return err
 	})
 }
 
-func takeLocksStatement(keys []string) statement {
+func acquireLeasesStatement(keys []string) statement {
 	return recordBatch(keys, func(q *lockdb.Queries, batch string) error {
-		_, err := q.TakeLocks(context.Background(), lockdb.TakeLocksParams{Batch: batch})
+		_, err := q.AcquireLeases(context.Background(), lockdb.AcquireLeasesParams{Batch: batch})
 		return err
 	})
 }
@@ -113,33 +114,17 @@ func recordBatch(keys []string, send func(q *lockdb.Queries, batch string) error
 	return s
 }
 
-func (s statement) query(mock sqlmock.Sqlmock) *sqlmock.ExpectedQuery {
-	return mock.ExpectQuery(s.pattern()).WithArgs(s.args...)
-}
-
 // batchOf matches a batch of these keys, in this order, with whatever lease ids.
 type batchOf []string
 
-// Match compares all but the ids, which are where two batches differ that differ in
-// these alone.
+// Match compares the keys.
 func (keys batchOf) Match(v driver.Value) bool {
-	got, ok := v.(string)
-	none, ones := keys.batch(0), keys.batch(1111111111111111111)
-	if !ok || len(got) != len(none) {
+	var entries [][]any
+	text, _ := v.(string)
+	if json.Unmarshal([]byte(text), &entries) != nil {
 		return false
 	}
-	for i := range len(got) {
-		if got[i] != none[i] && none[i] == ones[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func (keys batchOf) batch(id int64) string {
-	entries := make([]lockdb.Entry, len(keys))
-	for i, key := range keys {
-		entries[i] = lockdb.Entry{Key: key, LeaseID: id}
-	}
-	return lockdb.Batch(entries)
+	return slices.EqualFunc(keys, entries, func(key string, entry []any) bool {
+		return len(entry) > 0 && entry[0] == lockdb.Hex(key)
+	})
 }

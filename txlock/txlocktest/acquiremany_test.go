@@ -61,7 +61,7 @@ func TestAcquireManyOutcomes(t *testing.T) {
 					b := newSetup(t, false)
 					tx := b.begin()
 					var opts []txlock.AcquireOption
-					var expects []txlocktest.AcquireOption
+					var expects []txlocktest.Option
 					if noWait {
 						opts, expects = append(opts, txlock.NoWait()), append(expects, txlocktest.NoWait())
 					}

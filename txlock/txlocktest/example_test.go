@@ -27,7 +27,7 @@ func mocked() (*sql.DB, sqlmock.Sqlmock, *txlock.Locker) {
 	if err != nil {
 		panic(err)
 	}
-	locker, err := txlock.New(db, txlock.WithOwner("worker-1"))
+	locker, err := txlock.New(db, txlock.WithOwner("worker-1"), txlock.WithSingleWriter())
 	if err != nil {
 		panic(err)
 	}

@@ -7,17 +7,17 @@ import (
 )
 
 // ExpectAcquireTx expects Locker.AcquireTx of key.
-func ExpectAcquireTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...AcquireOption) {
-	a := acquiring(opts)
-	a.expectRow(mock, key)
-	a.expect(mock, key, lockdb.StatusActive, outcome)
+func ExpectAcquireTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...Option) {
+	s := configure(opts)
+	s.expectRow(mock, key)
+	s.expectAcquire(mock, key, lockdb.StatusActive, outcome)
 }
 
 // ExpectLockTx expects Locker.LockTx of key.
-func ExpectLockTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...AcquireOption) {
-	a := acquiring(opts)
-	a.expectRow(mock, key)
-	a.expect(mock, key, lockdb.StatusInactive, outcome)
+func ExpectLockTx(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...Option) {
+	s := configure(opts)
+	s.expectRow(mock, key)
+	s.expectLock(mock, key, outcome)
 }
 
 // ExpectRenewTx expects Lease.RenewTx of a lease of key.
@@ -26,26 +26,14 @@ func ExpectRenewTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 }
 
 // ExpectVerifyTx expects Lease.VerifyTx of a lease of key.
-func ExpectVerifyTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, opts ...VerifyOption) {
-	var v verification
-	for _, opt := range opts {
-		opt(&v)
-	}
-	if v.multiWriter {
-		fenceStatement(key).expectExec(mock, outcome.ofLease())
+func ExpectVerifyTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, opts ...Option) {
+	s := configure(opts)
+	s.expectLook(mock)
+	if s.multiWriter {
+		renewStatement(key).expectExec(mock, outcome.ofLease())
 		return
 	}
 	verifyStatement(key).expectQuery(mock, outcome.ofLease())
-}
-
-// VerifyOption tells how the Locker under test was set up.
-type VerifyOption func(*verification)
-
-type verification struct{ multiWriter bool }
-
-// MultiWriter says that the Locker was made with txlock.WithMultiWriter.
-func MultiWriter() VerifyOption {
-	return func(v *verification) { v.multiWriter = true }
 }
 
 // ExpectReleaseTx expects Lease.ReleaseTx of a lease of key.
@@ -55,11 +43,11 @@ func ExpectReleaseTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 
 // ExpectTryAcquire expects one attempt of Locker.TryAcquire of key: its
 // transaction is committed if the key is granted, else rolled back.
-func ExpectTryAcquire(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...AcquireOption) {
-	a := acquiring(opts)
-	a.expectRow(mock, key)
+func ExpectTryAcquire(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, opts ...Option) {
+	s := configure(opts)
+	s.expectRow(mock, key)
 	mock.ExpectBegin()
-	a.expect(mock, key, lockdb.StatusActive, outcome)
+	s.expectAcquire(mock, key, lockdb.StatusActive, outcome)
 	expectEnd(mock, isGranted(outcome))
 }
 
@@ -86,17 +74,17 @@ func ExpectRelease(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 //	txlocktest.ExpectLockTx(mock, key, txlocktest.Granted(1))
 //	mock.ExpectExec("UPDATE accounts").WillReturnError(errBusiness)
 //	mock.ExpectRollback()
-func ExpectDo(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func(), opts ...AcquireOption) {
-	a := acquiring(opts)
-	a.expectRow(mock, key)
+func ExpectDo(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func(), opts ...Option) {
+	s := configure(opts)
+	s.expectRow(mock, key)
 	mock.ExpectBegin()
-	a.expect(mock, key, lockdb.StatusInactive, outcome)
+	s.expectLock(mock, key, outcome)
 	expectBody(mock, isGranted(outcome), body)
 }
 
 // ExpectInTx expects one attempt of Lease.InTx of a lease of key: as [ExpectDo],
 // with the fence in place of the lock.
-func ExpectInTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, body func(), opts ...VerifyOption) {
+func ExpectInTx(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome, body func(), opts ...Option) {
 	mock.ExpectBegin()
 	ExpectVerifyTx(mock, key, outcome, opts...)
 	expectBody(mock, isOK(outcome), body)

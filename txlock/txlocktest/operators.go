@@ -133,7 +133,7 @@ func ExpectList(mock sqlmock.Sqlmock, opts txlock.ListOptions, outcome ListOutco
 // ExpectRevoke expects one attempt of Locker.Revoke of key.
 func ExpectRevoke(mock sqlmock.Sqlmock, key string, outcome RevokeOutcome) {
 	s := record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.RevokeLock(context.Background(), placeholder.key)
+		_, err := q.RevokeKey(context.Background(), placeholder.key)
 		return err
 	})
 	expectWrite(mock, s, outcome.revocation())
@@ -142,7 +142,7 @@ func ExpectRevoke(mock sqlmock.Sqlmock, key string, outcome RevokeOutcome) {
 // ExpectRetire expects one attempt of Locker.Retire of key.
 func ExpectRetire(mock sqlmock.Sqlmock, key string, outcome RetireOutcome) {
 	s := record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.RetireLock(context.Background(), lockdb.RetireLockParams{KeyHex: placeholder.key})
+		_, err := q.RetireKey(context.Background(), placeholder.key)
 		return err
 	})
 	expectWrite(mock, s, outcome.retirement())
@@ -158,19 +158,12 @@ func ExpectPurge(mock sqlmock.Sqlmock, opts txlock.PurgeOptions, outcome PurgeOu
 		batchSize = txlock.DefaultPurgeBatch
 	}
 
-	mock.ExpectBegin()
-	extensions := mock.ExpectQuery(named(func(q *lockdb.Queries) error {
-		_, err := q.LockOldExtensions(context.Background(), lockdb.LockOldExtensionsParams{})
-		return err
-	}))
 	if err != nil {
-		extensions.WillReturnError(err)
+		mock.ExpectBegin()
+		mock.ExpectQuery(candidates()).WillReturnError(err)
 		mock.ExpectRollback()
 		return
 	}
-	extensions.WillReturnRows(sqlmock.NewRows([]string{"lease_id"}))
-	mock.ExpectCommit()
-
 	for page, last := 0, false; !last; page++ {
 		n := min(rows-page*txlock.PurgePage, txlock.PurgePage)
 		last = n < txlock.PurgePage
@@ -185,15 +178,20 @@ func ExpectPurge(mock sqlmock.Sqlmock, opts txlock.PurgeOptions, outcome PurgeOu
 // one shard.
 func expectPurgePage(mock sqlmock.Sqlmock, page, n int) {
 	mock.ExpectBegin()
-	candidates := sqlmock.NewRows([]string{"lock_key", "shard", "purgeable", "has_floor"})
+	rows := sqlmock.NewRows([]string{"lock_key", "shard", "purgeable", "has_floor"})
 	for i := range n {
-		candidates.AddRow(fmt.Appendf(nil, "key %09d", page*txlock.PurgePage+i), 0, 1, 1)
+		rows.AddRow(fmt.Appendf(nil, "key %09d", page*txlock.PurgePage+i), 0, 1, 1)
 	}
-	mock.ExpectQuery(named(func(q *lockdb.Queries) error {
+	mock.ExpectQuery(candidates()).WillReturnRows(rows)
+	mock.ExpectRollback()
+}
+
+// candidates is the pattern of the statement that looks at a page.
+func candidates() string {
+	return named(func(q *lockdb.Queries) error {
 		_, err := q.PurgeCandidates(context.Background(), lockdb.PurgeCandidatesParams{})
 		return err
-	})).WillReturnRows(candidates)
-	mock.ExpectRollback()
+	})
 }
 
 // expectPurgeBatch expects the transaction that deletes n rows.
@@ -215,7 +213,7 @@ func expectPurgeBatch(mock sqlmock.Sqlmock, n int) {
 		return q.RaiseFloors(context.Background(), "")
 	})).WillReturnResult(sqlmock.NewResult(0, 2))
 	mock.ExpectExec(named(func(q *lockdb.Queries) error {
-		_, err := q.DeleteLocks(context.Background(), "")
+		_, err := q.DeleteKeys(context.Background(), "")
 		return err
 	})).WillReturnResult(sqlmock.NewResult(0, int64(n)))
 	mock.ExpectCommit()
@@ -250,7 +248,7 @@ func named(send func(q *lockdb.Queries) error) string {
 // listStatement is what Locker.List itself sends with these options.
 func listStatement(opts txlock.ListOptions) statement {
 	s := record("", 0, func(q *lockdb.Queries) error {
-		_, err := q.ListLocks(context.Background(), lockdb.ListLocksParams{})
+		_, err := q.ListKeys(context.Background(), lockdb.ListKeysParams{})
 		return err
 	})
 	db, mock, err := sqlmock.New()

@@ -30,7 +30,8 @@ type granted int64
 
 func (g granted) acquisition() reply { return reply{insertID: int64(g)} }
 
-// Granted lets an acquisition win with this epoch, above zero.
+// Granted lets an acquisition win with this epoch, above zero. (A lock has one only with
+// [NewEpoch]; otherwise any will do.)
 func Granted(epoch int64) AcquireOutcome {
 	if epoch < 1 {
 		return Fails(fmt.Errorf("txlocktest: Granted(%d): an epoch is above zero", epoch))
@@ -41,7 +42,7 @@ func Granted(epoch int64) AcquireOutcome {
 type held time.Duration
 
 func (h held) acquisition() reply {
-	return reply{insertID: -time.Duration(h).Microseconds() - 1}
+	return reply{insertID: -time.Duration(h).Microseconds()}
 }
 
 // Held refuses an acquisition with txlock.ErrHeld, because another lease is

@@ -2,14 +2,6 @@ package txlocktest
 
 import "github.com/DATA-DOG/go-sqlmock"
 
-// ExpectKeepAlive expects the renewal with which Lease.KeepAlive of a lease of key
-// begins, unless that was acquired with txlock.Kept: then nothing is to be expected.
-// The heartbeat that follows sends nothing before a third of the TTL is
-// over, ten seconds unless it is set: a test should be over by then.
-func ExpectKeepAlive(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
-	ExpectRenew(mock, key, outcome)
-}
-
 // ExpectRun expects Locker.Run of key: what [ExpectAcquire] does, or with [NoWait]
 // what [ExpectTryAcquire] does, and if the key is granted, what body expects (nil for
 // nothing), and the release. For a job
@@ -20,8 +12,8 @@ func ExpectKeepAlive(mock sqlmock.Sqlmock, key string, outcome LeaseOutcome) {
 //
 //	txlocktest.ExpectAcquire(mock, key, txlocktest.Granted(1))
 //	txlocktest.ExpectRelease(mock, key, txlocktest.Lost())
-func ExpectRun(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func(), opts ...AcquireOption) {
-	if acquiring(opts).noWait {
+func ExpectRun(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome, body func(), opts ...Option) {
+	if configure(opts).noWait {
 		ExpectTryAcquire(mock, key, outcome, opts...)
 	} else {
 		ExpectAcquire(mock, key, outcome)

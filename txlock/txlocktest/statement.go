@@ -19,7 +19,7 @@ import (
 // lockdb itself, which is asked to send it to a recorder, so that they follow
 // every change of its SQL.
 type statement struct {
-	name string // the start of its text: "-- name: AcquireLock :"
+	name string // the start of its text: "-- name: AcquireLease :"
 	args []driver.Value
 }
 
@@ -31,49 +31,70 @@ var placeholder = struct {
 
 func acquireStatement(key string, status int64) statement {
 	return record(key, status, func(q *lockdb.Queries) error {
-		_, err := q.AcquireLock(context.Background(), lockdb.AcquireLockParams{KeyHex: placeholder.key, Status: placeholder.status})
+		_, err := q.AcquireLease(context.Background(), lockdb.AcquireLeaseParams{KeyHex: placeholder.key, Status: placeholder.status})
 		return err
 	})
 }
 
 func acquireNoWaitStatement(key string, status int64) statement {
 	return record(key, status, func(q *lockdb.Queries) error {
-		_, err := q.AcquireLockNoWait(context.Background(), lockdb.AcquireLockNoWaitParams{KeyHex: placeholder.key, Status: placeholder.status})
+		_, err := q.AcquireLeaseNoWait(context.Background(), lockdb.AcquireLeaseNoWaitParams{KeyHex: placeholder.key, Status: placeholder.status})
 		return err
 	})
 }
 
 func inspectStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.InspectLock(context.Background(), placeholder.key)
+		_, err := q.ListKeys(context.Background(), lockdb.ListKeysParams{FromHex: placeholder.key})
 		return err
 	})
 }
 
 func renewStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.RenewLock(context.Background(), lockdb.RenewLockParams{KeyHex: placeholder.key})
+		_, err := q.RenewLease(context.Background(), lockdb.RenewLeaseParams{KeyHex: placeholder.key})
 		return err
 	})
 }
 
 func verifyStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.VerifyLock(context.Background(), lockdb.VerifyLockParams{KeyHex: placeholder.key})
+		_, err := q.VerifyLease(context.Background(), lockdb.VerifyLeaseParams{KeyHex: placeholder.key})
 		return err
 	})
 }
 
-func fenceStatement(key string) statement {
+func ensureStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.FenceLock(context.Background(), lockdb.FenceLockParams{KeyHex: placeholder.key})
+		_, err := q.EnsureKey(context.Background(), placeholder.key)
+		return err
+	})
+}
+
+func lockNoWaitStatement(key string) statement {
+	return record(key, 0, func(q *lockdb.Queries) error {
+		_, err := q.LockKeyNoWait(context.Background(), placeholder.key)
+		return err
+	})
+}
+
+func shareStatement(key string) statement {
+	return record(key, 0, func(q *lockdb.Queries) error {
+		_, err := q.ShareKey(context.Background(), placeholder.key)
+		return err
+	})
+}
+
+func acquireKnownStatement(key string, status int64) statement {
+	return record(key, status, func(q *lockdb.Queries) error {
+		_, err := q.AcquireKnownLease(context.Background(), lockdb.AcquireKnownLeaseParams{KeyHex: placeholder.key, Status: placeholder.status})
 		return err
 	})
 }
 
 func releaseStatement(key string) statement {
 	return record(key, 0, func(q *lockdb.Queries) error {
-		_, err := q.ReleaseLock(context.Background(), lockdb.ReleaseLockParams{KeyHex: placeholder.key})
+		_, err := q.ReleaseLease(context.Background(), lockdb.ReleaseLeaseParams{KeyHex: placeholder.key})
 		return err
 	})
 }
@@ -104,6 +125,10 @@ func (s statement) expectExec(mock sqlmock.Sqlmock, r reply) {
 		return
 	}
 	e.WillReturnResult(sqlmock.NewResult(r.insertID, r.matched))
+}
+
+func (s statement) query(mock sqlmock.Sqlmock) *sqlmock.ExpectedQuery {
+	return mock.ExpectQuery(s.pattern()).WithArgs(s.args...)
 }
 
 func (s statement) expectQuery(mock sqlmock.Sqlmock, r reply) {

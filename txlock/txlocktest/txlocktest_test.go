@@ -31,7 +31,10 @@ func newSetup(t *testing.T, prepared bool, opts ...txlock.Option) *setup {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	locker, err := txlock.New(db, opts...)
+	locker, err := txlock.New(db, append(opts, txlock.WithSingleWriter())...)
+	if errors.Is(err, txlock.ErrInvalidArgument) { // with WithMultiWriter
+		locker, err = txlock.New(db, opts...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +305,7 @@ func TestQueryMatcherBesideAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	locker, err := txlock.New(db)
+	locker, err := txlock.New(db, txlock.WithSingleWriter())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,10 +27,10 @@ func ExpectAcquire(mock sqlmock.Sqlmock, key string, outcome AcquireOutcome) {
 	case r.err != nil && !isBusy(r.err):
 		look(nil, r.err)
 	case r.insertID < 0:
-		look([]txlock.Info{{Key: key, Owner: "another", Epoch: 1, Status: lockdb.StatusActive, Remaining: time.Duration(-r.insertID-1) * time.Microsecond}}, nil)
+		look([]txlock.Info{{Key: key, Owner: "another", Epoch: 1, Status: lockdb.StatusActive, Remaining: time.Duration(-r.insertID) * time.Microsecond}}, nil)
 	default:
 		look([]txlock.Info{{Key: key, Status: lockdb.StatusInactive}}, nil)
-		acquisition{noWait: true}.expect(mock, key, lockdb.StatusActive, outcome)
+		setup{noWait: true}.expectAcquire(mock, key, lockdb.StatusActive, outcome)
 	}
 	expectEnd(mock, isGranted(outcome))
 }

@@ -90,7 +90,7 @@ func TestRunTwice(t *testing.T) {
 		t.Run(fmt.Sprintf("noWait=%t", noWait), func(t *testing.T) {
 			b := newSetup(t, false)
 			var opts []txlock.AcquireOption
-			var expects []txlocktest.AcquireOption
+			var expects []txlocktest.Option
 			if noWait {
 				opts, expects = append(opts, txlock.NoWait()), append(expects, txlocktest.NoWait())
 			}
@@ -121,31 +121,5 @@ func TestRunIsNotGranted(t *testing.T) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 		b.met()
-	}
-}
-
-func TestKeepAliveOutcomes(t *testing.T) {
-	for name, c := range map[string]struct {
-		outcome txlocktest.LeaseOutcome
-		want    error
-	}{
-		"ok":   {txlocktest.OK(), nil},
-		"lost": {txlocktest.Lost(), txlock.ErrLost},
-		"busy": {txlocktest.Busy(), txlock.ErrBusy},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newSetup(t, false)
-			lease := b.lease()
-			ctx, stop := context.WithCancel(t.Context())
-			txlocktest.ExpectKeepAlive(b.mock, key, c.outcome)
-			if err := lease.KeepAlive(ctx); !errors.Is(err, c.want) {
-				t.Errorf("got %v, want %v", err, c.want)
-			}
-			stop()
-			b.met()
-			if err := b.locker.Close(); err != nil {
-				t.Error(err)
-			}
-		})
 	}
 }

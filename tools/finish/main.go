@@ -1,0 +1,36 @@
+// Command finish writes into what sqlc has generated the MySQL that sqlc cannot read.
+// lockdb/queries says the same in SQL that it can.
+package main
+
+import (
+	"log"
+	"os"
+	"strings"
+)
+
+var finish = strings.NewReplacer(
+	// sqlc knows UTC_TIMESTAMP without its precision only.
+	"UTC_TIMESTAMP()", "UTC_TIMESTAMP(6)",
+	// Without UPPER, sqlc does not know that this is a string.
+	"UNHEX(UPPER(?))", "UNHEX(CONVERT(? USING latin1))",
+	// sqlc parses no JSON_TABLE: catalog.sql has a table in its place. See lockdb.Batch.
+	"(SELECT i, lock_key, epoch, lease_id, list FROM helix_batch WHERE list = ?) AS item",
+	`(SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id `+
+		`FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, `+
+		`key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', `+
+		`epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item`,
+	// Nor SHOW.
+	"SELECT variable_name, value FROM global_variables", "SHOW GLOBAL VARIABLES",
+)
+
+func main() {
+	for _, name := range os.Args[1:] {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(finish.Replace(string(text))), 0o644); err != nil { //nolint:gosec // source code
+			log.Fatal(err)
+		}
+	}
+}
