@@ -104,9 +104,10 @@ CREATE TABLE IF NOT EXISTS helix_locks_import (
 -- latest, with the highest epoch. Keys that the older collation took for one lock
 -- all get its holder and its epoch, as nobody knows who goes by which spelling. No
 -- epoch is below its shard's floor, so that those purged before a way down and up
--- do not come again. UNIX_TIMESTAMP gives the instant of a TIMESTAMP whatever
--- time_zone is. created_at and updated_at were written in the zone of their
--- writers, taken to be this session's: they are for people.
+-- do not come again. A key is free once its expiry has passed, whatever its status:
+-- so a row that is not active gets one long gone. UNIX_TIMESTAMP gives the instant
+-- of a TIMESTAMP whatever time_zone is. created_at and updated_at were written in the
+-- zone of their writers, taken to be this session's: they are for people.
 SET @helix_epoch = IF(EXISTS (
     SELECT 1
     FROM information_schema.columns
@@ -139,7 +140,7 @@ SET @helix_copy = CONCAT(
                 COALESCE(CAST(CONVERT(owner_id USING utf8mb4) AS BINARY), '''') AS owner,
                 COALESCE(', @helix_epoch, ', 0) AS epoch,
                 CASE WHEN CAST(status AS CHAR) IN (''active'', ''1'') THEN 1 WHEN CAST(status AS CHAR) IN (''deletable'', ''2'') THEN 2 ELSE 0 END AS state,
-                CAST(COALESCE(UNIX_TIMESTAMP(expires_at), 0) * 1000000 AS SIGNED) AS expires,
+                IF(CAST(status AS CHAR) IN (''active'', ''1''), CAST(COALESCE(UNIX_TIMESTAMP(expires_at), 0) * 1000000 AS SIGNED), 0) AS expires,
                 CAST(COALESCE(UNIX_TIMESTAMP(created_at), 0) * 1000000 AS SIGNED) AS created,
                 CAST(COALESCE(UNIX_TIMESTAMP(updated_at), 0) * 1000000 AS SIGNED) AS updated
             FROM helix_locks_older

@@ -152,11 +152,11 @@ func TestDryRun(t *testing.T) {
 		if tables := d.strings(`SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`); len(tables) > 0 {
 			d.Errorf("a dry run made %s", tables)
 		}
-		results(migrations.UpTo(d.Context(), d.db, 3))
-		wantPaths(d.T, results(migrations.UpTo(d.Context(), d.db, 4, dry)), every(d.T, "up")[3:4])
-		wantPaths(d.T, results(migrations.Down(d.Context(), d.db, dry)), []string{"down " + files(d.T)[2]})
-		wantPaths(d.T, results(migrations.DownTo(d.Context(), d.db, 1, dry)), []string{"down " + files(d.T)[2], "down " + files(d.T)[1]})
-		if v := ok[int64](d.T)(migrations.Version(d.Context(), d.db)); v != 3 {
+		results(migrations.UpTo(d.Context(), d.db, 2))
+		wantPaths(d.T, results(migrations.UpTo(d.Context(), d.db, 3, dry)), every(d.T, "up")[2:3])
+		wantPaths(d.T, results(migrations.Down(d.Context(), d.db, dry)), []string{"down " + files(d.T)[1]})
+		wantPaths(d.T, results(migrations.DownTo(d.Context(), d.db, 0, dry)), []string{"down " + files(d.T)[1], "down " + files(d.T)[0]})
+		if v := ok[int64](d.T)(migrations.Version(d.Context(), d.db)); v != 2 {
 			d.Errorf("after dry runs the version is %d", v)
 		}
 	})

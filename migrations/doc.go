@@ -35,12 +35,11 @@
 //
 // DDL commits at once. A process that is killed half way leaves some migrations
 // done and one half done; whoever runs the same direction next, in whichever way,
-// finishes it. Up after a Down that was interrupted says so, and to finish that
-// first; only where goose was killed between the last statement of a migration and
-// the note that it is taken back does Up take it for done: [Verify] finds what is
-// missing, and Down, then Up, makes it. One thing goose's own command does not
-// finish is its table of versions, if it was killed before that had its first row
-// ("missing zero version migration"): call Up once, or drop that empty table.
+// finishes it. Up after a Down that was interrupted says so, or has nothing to do, as
+// the migration is still noted, and [Verify] says so: Down, then Up, cures it. One
+// thing goose's own command does not finish is its table of versions, if it was killed
+// before that had its first row ("missing zero version migration"): call Up once, or
+// drop that empty table.
 //
 // The goose command takes no lock: run one of it at a time, and not beside Up.
 //
@@ -90,11 +89,12 @@
 //
 //   - INSERT, REPLACE and INSERT ... ON DUPLICATE KEY UPDATE are refused (1364, or
 //     where sql_mode is not strict 3819 or 4025): it cannot acquire or renew by them.
-//   - UPDATE is not. It can release and renew what it held, with times in its
-//     session's zone, which are taken for UTC; if it acquires by UPDATE, it takes
-//     locks, and may add nothing to their epoch. A client that knows status as an
-//     ENUM gets an error in a strict sql_mode; in a lenient one every status that it
-//     writes is 0, so that it may think that it acquired what stands there as free.
+//   - UPDATE is not. It can renew what it held, with times in its session's zone, which
+//     are taken for UTC, and release it, which lets others have a lease of it once it
+//     has expired; if it acquires by UPDATE, it takes locks, and may add nothing to
+//     their epoch. A client that knows status as an ENUM gets an error in a strict
+//     sql_mode; in a lenient one every status that it writes is 0, so that it may think
+//     that it acquired what stands there as free.
 //   - DELETE is not, but it cannot take epochs back: the floor of each shard is
 //     raised to the highest epoch that was taken over into it.
 //

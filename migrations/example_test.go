@@ -47,7 +47,6 @@ func ExampleExport() {
 	// 20261124120000_helix_00001_create_helix_lock_floor.sql
 	// 20261124120001_helix_00002_fill_helix_lock_floor.sql
 	// 20261124120002_helix_00003_create_helix_locks.sql
-	// 20261124120003_helix_00004_create_helix_lock_extensions.sql
 }
 
 // What differs is a value, for those who want to act on it.

@@ -45,13 +45,13 @@ func TestExportNumbers(t *testing.T) {
 		opts   []migrations.ExportOption
 		want   string
 	}{
-		"times":                    {nil, []migrations.ExportOption{noon}, "20261124115958 20261124115959 20261124120000 20261124120001"},
-		"times after counts":       {[]string{"00007_own.sql"}, []migrations.ExportOption{noon}, "20261124115958 20261124115959 20261124120000 20261124120001"},
-		"times after later ones":   {[]string{"20261231235958_own.sql", "README.md"}, []migrations.ExportOption{noon}, "20261231235959 20270101000000 20270101000001 20270101000002"},
-		"times after the same":     {[]string{"20261124115958_own.go"}, []migrations.ExportOption{noon}, "20261124115959 20261124120000 20261124120001 20261124120002"},
-		"times after beyond times": {[]string{"99999999999999_own.sql"}, []migrations.ExportOption{noon}, "100000000000000 100000000000001 100000000000002 100000000000003"},
-		"counts":                   {nil, []migrations.ExportOption{migrations.ExportSequential()}, "00001 00002 00003 00004"},
-		"counts on":                {[]string{"007_own.sql", "009_own.sql"}, []migrations.ExportOption{migrations.ExportSequential()}, "010 011 012 013"},
+		"times":                    {nil, []migrations.ExportOption{noon}, "20261124115958 20261124115959 20261124120000"},
+		"times after counts":       {[]string{"00007_own.sql"}, []migrations.ExportOption{noon}, "20261124115958 20261124115959 20261124120000"},
+		"times after later ones":   {[]string{"20261231235958_own.sql", "README.md"}, []migrations.ExportOption{noon}, "20261231235959 20270101000000 20270101000001"},
+		"times after the same":     {[]string{"20261124115958_own.go"}, []migrations.ExportOption{noon}, "20261124115959 20261124120000 20261124120001"},
+		"times after beyond times": {[]string{"99999999999999_own.sql"}, []migrations.ExportOption{noon}, "100000000000000 100000000000001 100000000000002"},
+		"counts":                   {nil, []migrations.ExportOption{migrations.ExportSequential()}, "00001 00002 00003"},
+		"counts on":                {[]string{"007_own.sql", "009_own.sql"}, []migrations.ExportOption{migrations.ExportSequential()}, "010 011 012"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -81,8 +81,8 @@ func (d *database) complete() {
 	if n := d.number(`SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = ? AND table_name = 'helix_locks'`, d.name); n != 1 {
 		d.Errorf("helix_locks has %d indexed columns: only the primary key belongs there", n)
 	}
-	if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name IN ('helix_locks', 'helix_lock_floor', 'helix_lock_extensions') AND engine = 'InnoDB'`, d.name); n != 3 {
-		d.Errorf("%d of 3 tables are there", n)
+	if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name IN ('helix_locks', 'helix_lock_floor') AND engine = 'InnoDB'`, d.name); n != 2 {
+		d.Errorf("%d of 2 tables are there", n)
 	}
 	if n := d.number(`SELECT COUNT(*) FROM helix_lock_floor WHERE shard BETWEEN 0 AND 255`); n != 256 {
 		d.Errorf("%d of 256 floors are there", n)

@@ -21,27 +21,27 @@ import (
 )
 
 // The older tables of testdata, and what becomes of them: key, owner, epoch,
-// status, expiry in UTC.
+// status, expiry in UTC, long gone where nobody holds the key.
 var olderTables = map[string][]string{
 	"epoch": {
 		"Order:1 worker-7 31 1 2037-10-01 00:00:00",
 		"autumn worker-6 1 1 2025-10-26 00:30:00",
 		"expired worker-2 3 1 2025-03-30 01:30:00",
-		"free worker-3 12 0 2025-02-01 00:00:00",
+		"free worker-3 12 0 1970-01-01 00:00:00",
 		"größe 東京 arbeiter-ß 5 1 2037-09-01 00:00:00",
 		"held worker-1 7 1 2037-06-01 12:00:00",
 		"never counted worker-5 0 1 2037-08-01 00:00:00",
 		"order:1 worker-7 31 1 2037-10-01 00:00:00",
-		"retired worker-4 4 2 2025-02-02 00:00:00",
+		"retired worker-4 4 2 1970-01-01 00:00:00",
 		"thrice active-1 20 1 2037-07-01 00:00:00",
-		"twice late-2 9 2 2025-03-02 00:00:00",
+		"twice late-2 9 2 1970-01-01 00:00:00",
 	},
 	"enum": {
 		"GRÖSSE arbeiter-2 0 1 2037-09-02 00:00:00",
-		"free worker-3 0 0 2025-02-01 00:00:00",
+		"free worker-3 0 0 1970-01-01 00:00:00",
 		"größe arbeiter-ß 0 1 2037-09-01 00:00:00",
 		"held worker-1 0 1 2037-06-01 12:00:00",
-		"retired worker-4 0 2 2025-02-02 00:00:00",
+		"retired worker-4 0 2 1970-01-01 00:00:00",
 		"thrice active-1 0 1 2037-07-01 00:00:00",
 	},
 }
@@ -288,6 +288,27 @@ func TestTakeOverBackAndForth(t *testing.T) {
 	})
 }
 
+// A key is free once its expiry has passed: what an older client has released, or
+// retired, before its expiry is free at once.
+func TestTakeOverOfReleasedKeys(t *testing.T) {
+	for name, statuses := range map[string][]string{"epoch": {"0", "2"}, "enum": {"'inactive'", "'deletable'"}} {
+		for _, status := range statuses {
+			t.Run(name+" "+status, func(t *testing.T) {
+				onServers(t, func(d *database) {
+					d.load("helix_locks_" + name + ".sql")
+					d.exec(`UPDATE helix_locks SET status = ` + status + `, expires_at = '2037-05-01 00:00:00' WHERE lock_key = 'free'`)
+					d.up()
+					l := ok[*txlock.Locker](d.T)(txlock.New(d.db))
+					ok[*txlock.Lease](d.T)(l.TryAcquire(d.Context(), "free"))
+					if _, err := l.TryAcquire(d.Context(), "held"); !errors.Is(err, txlock.ErrHeld) {
+						d.Errorf("the older holder's lock was acquired: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
 // Older clients that are still there can take no lock, whatever their SQL mode;
 // what they may do is release what they hold.
 func TestOlderClientsAreRefused(t *testing.T) {
@@ -436,7 +457,7 @@ func TestTakeOverOfNulls(t *testing.T) {
 		d.exec(`UPDATE helix_locks SET owner_id = NULL, expires_at = NULL, epoch = NULL, status = NULL, created_at = NULL, updated_at = NULL WHERE lock_key = 'free'`)
 		d.up()
 		want := slices.Clone(olderTables["epoch"])
-		want[slices.Index(want, "free worker-3 12 0 2025-02-01 00:00:00")] = "free  0 0 1970-01-01 00:00:00"
+		want[slices.Index(want, "free worker-3 12 0 1970-01-01 00:00:00")] = "free  0 0 1970-01-01 00:00:00"
 		d.has(want)
 	})
 }

@@ -21,7 +21,7 @@ func TestStepsDownAndUp(t *testing.T) {
 			for range steps {
 				ok[*goose.MigrationResult](d.T)(d.provider(d.db).Down(d.Context()))
 			}
-			if steps >= 2 { // the third migration, and later ones
+			if steps >= 1 { // the third migration
 				want = merged(want)
 				d.isOlder()
 			}
@@ -98,22 +98,18 @@ func (d *database) isOlder() {
 	}
 }
 
-// upAfter goes up where possible, and else does what the refusal says.
+// upAfter goes up where possible, and else does what the refusal says. Where goose had
+// not taken the note of the last migration back, it has nothing to do: Verify refuses.
 func (d *database) upAfter(interrupted string) {
 	d.Helper()
 	_, err := d.provider(d.db).Up(d.Context())
-	if err == nil && d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'helix_lock_extensions'`) == 0 {
-		// Killed before goose took the note back: it has nothing to do. Verify tells.
-		if err := migrations.Verify(d.Context(), d.db); err == nil || !strings.Contains(err.Error(), "helix_lock_extensions: is missing") {
-			d.Errorf("without helix_lock_extensions: %v", err)
-		}
-		ok[*goose.MigrationResult](d.T)(d.provider(d.db).Down(d.Context()))
-		_, err = d.provider(d.db).Up(d.Context())
+	if err == nil {
+		err = migrations.Verify(d.Context(), d.db)
 	}
 	if err == nil {
 		return
 	}
-	if interrupted != "down" || !strings.Contains(err.Error(), "going down was interrupted: finish it with goose down") {
+	if interrupted != "down" || !strings.Contains(err.Error(), "going down was interrupted: ") {
 		d.Fatal(err)
 	}
 	d.down()

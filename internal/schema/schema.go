@@ -18,7 +18,7 @@ const (
 	back  = "helix_locks_newer" // what going down gives back
 
 	migrateCure = "run the migrations, with migrations.Up or the goose command; where goose has noted them already, run the statement that creates this table, from the migration of its name"
-	takeCure    = "run the migrations, with migrations.Up or the goose command: they take the table over with its locks"
+	takeCure    = "run the migrations, with migrations.Up or the goose command: they take the table over with its locks; where goose has noted them already, going down was interrupted: take the note back first, with migrations.Down or goose down"
 	finishCure  = "going up was interrupted: finish it, with migrations.Up or goose up"
 	backCure    = "going down was interrupted: finish it, with migrations.DownTo or goose down; then go up"
 	againCure   = "an older client has made it again: stop it, DROP TABLE helix_locks, then finish what was interrupted, with "

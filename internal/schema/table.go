@@ -34,10 +34,6 @@ func tables() []table {
 			{name: "shard", typ: "smallint"},
 			{name: "floor_epoch", typ: "bigint"},
 		}},
-		{name: "helix_lock_extensions", primary: "lease_id", columns: []column{
-			{name: "lease_id", typ: "bigint"},
-			{name: "expires_at", typ: "datetime(6)"},
-		}},
 	}
 }
 
