@@ -29,11 +29,12 @@ type app struct {
 
 // flags are those that several verbs share.
 type flags struct {
-	database    databaseFlags
-	multiWriter bool
-	json        bool
-	yes         bool
-	quoted      bool
+	database     databaseFlags
+	multiWriter  bool
+	singleWriter bool
+	json         bool
+	yes          bool
+	quoted       bool
 }
 
 func execute(args []string) int {

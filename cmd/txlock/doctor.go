@@ -38,6 +38,8 @@ are for you to judge.`,
 	}
 	a.addJSONFlag(cmd)
 	a.addMultiWriterFlag(cmd)
+	cmd.Flags().BoolVar(&a.flags.singleWriter, "single-writer", false, "all programs write to this server, also if others of its cluster take writes")
+	cmd.MarkFlagsMutuallyExclusive("multi-writer", "single-writer")
 	return cmd
 }
 
@@ -47,7 +49,7 @@ func (a *app) doctor(ctx context.Context, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	findings, err := doctor.Examine(ctx, db, doctor.Options{MultiWriter: a.flags.multiWriter, Config: config})
+	findings, err := doctor.Examine(ctx, db, doctor.Options{MultiWriter: a.flags.multiWriter, SingleWriter: a.flags.singleWriter, Config: config})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -70,7 +71,7 @@ func TestFenceOfTheHelp(t *testing.T) {
 				// fence sends the statements to a connection of their own, up to the first that fails.
 				fence := func(conn *sql.Conn) error {
 					for _, statement := range statements {
-						statement = strings.NewReplacer("$TXLOCK_KEY_HEX", hex.EncodeToString([]byte(lease.Key())), "$TXLOCK_EPOCH", fmt.Sprint(lease.Epoch())).Replace(statement)
+						statement = strings.NewReplacer("$TXLOCK_KEY_HEX", hex.EncodeToString([]byte(lease.Key())), "$TXLOCK_EPOCH", fmt.Sprint(lease.Epoch()), "$TXLOCK_TTL", "3600").Replace(statement)
 						if _, err := conn.ExecContext(t.Context(), statement); err != nil {
 							return err
 						}
@@ -104,6 +105,35 @@ func TestFenceOfTheHelp(t *testing.T) {
 					t.Errorf("cents %d", cents)
 				}
 			})
+		}
+	})
+}
+
+// A command whose transactions follow each other without a pause keeps its lease by the
+// fence that writes, which heartbeats see.
+func TestFenceWithoutPause(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		database := s.EmptyDatabase(t)
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = database })
+		must(t, ignore(migrations.Up(t.Context(), db)))
+		const ttl = 3 * time.Second
+		locker, err := txlock.New(db, txlock.WithTTL(ttl))
+		must(t, err)
+		defer func() { must(t, locker.Close()) }()
+		lease, err := locker.TryAcquire(t.Context(), "k")
+		must(t, err)
+		must(t, lease.KeepAlive(t.Context()))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer func() { must(t, conn.Close()) }()
+		values := strings.NewReplacer("$TXLOCK_KEY_HEX", hex.EncodeToString([]byte(lease.Key())), "$TXLOCK_EPOCH", fmt.Sprint(lease.Epoch()), "$TXLOCK_TTL", fmt.Sprint(ttl.Seconds()))
+		for began := time.Now(); time.Since(began) < 2*ttl; {
+			for _, statement := range append(fences(t)["writes"], "DO SLEEP(0.3)", "COMMIT") {
+				must(t, ignore(conn.ExecContext(t.Context(), values.Replace(statement))))
+			}
+		}
+		if err := context.Cause(lease.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 	"github.com/spf13/cobra"
 
@@ -93,7 +92,6 @@ func (a *app) mayGoDown(ctx context.Context, db *sql.DB, f migrateFlags, run mig
 	}
 	held, err := heldKeys(ctx, db)
 	switch {
-	case errors.Is(err, errHalfWayDown) && f.force:
 	case err != nil:
 		return err
 	case len(held) > 0 && !f.force:
@@ -106,9 +104,6 @@ func (a *app) mayGoDown(ctx context.Context, db *sql.DB, f migrateFlags, run mig
 	return a.confirm(ctx, "This takes back "+strings.Join(files, ", ")+", and may forget locks and epochs.")
 }
 
-// errHalfWayDown is for leases that are there and cannot be listed.
-var errHalfWayDown = errors.New("helix_lock_extensions is gone already, so that nobody can tell which leases are active: migrate up again to see (txlock migrate up, txlock ls), or give --force, and they are lost")
-
 // heldKeys lists the keys under leases that stand; none where there is no table of
 // them.
 func heldKeys(ctx context.Context, db *sql.DB) (keys []string, err error) {
@@ -119,14 +114,10 @@ func heldKeys(ctx context.Context, db *sql.DB) (keys []string, err error) {
 	defer func() { err = errors.Join(err, locker.Close()) }()
 	opts := txlock.ListOptions{Statuses: []txlock.Status{txlock.StatusActive}, Limit: txlock.MaxListLimit}
 	for info, err := range locker.All(ctx, opts) {
-		var missing *mysql.MySQLError
 		switch {
-		case errors.As(err, &missing) && strings.Contains(missing.Message, "helix_lock_extensions"):
-			return nil, errHalfWayDown
 		case errors.Is(err, txlock.ErrNotMigrated):
 			return nil, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
 		}
 		if info.Held() {

@@ -65,6 +65,7 @@ writes, and then a late write is refused. It finds in its environment
   TXLOCK_KEY_HEX  the same in hexadecimal, which needs no quoting in SQL
   TXLOCK_OWNER    the owner
   TXLOCK_EPOCH    the epoch of the lease, its fencing token: greater at every acquisition
+  TXLOCK_TTL      the TTL of the lease, in seconds
 
 and begins each transaction that is to be fenced with a look at the lease, which it
 locks until COMMIT. If it finds no row, the lease is lost: ROLLBACK.
@@ -84,8 +85,10 @@ The mysql client stops at an error, which this makes of a lost lease, in a scrip
   UPDATE accounts SET cents = cents - 100 WHERE id = 7;
   COMMIT;
   END
-On a cluster with several writers use instead of the SELECT
-  UPDATE helix_locks SET updated_at = UTC_TIMESTAMP(6)
+Renewals skip a lease that a transaction has locked. So keep each of these shorter than
+a third of the TTL. On a cluster with several writers, and where such transactions
+follow each other without a pause, use instead of the SELECT what renews the lease, too:
+  UPDATE helix_locks SET expires_at = UTC_TIMESTAMP(6) + INTERVAL $TXLOCK_TTL SECOND
   WHERE lock_key = x'$TXLOCK_KEY_HEX' AND epoch = $TXLOCK_EPOCH AND status = 1;
 which must have changed a row (SET @held = ROW_COUNT()).
 
@@ -178,22 +181,23 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 		if f.verbose {
 			a.say("%s is held as %s, epoch %d", quote(f.key), quote(lease.Owner()), lease.Epoch())
 		}
-		return a.runUnder(ctx, lease, f, child.Command{Path: path, Args: args, Env: environment(lease)})
+		return a.runUnder(ctx, lease, f, child.Command{Path: path, Args: args, Env: environment(lease, f.ttl)})
 	}, f.options()...)
 }
 
-func environment(lease *txlock.Lease) []string {
+func environment(lease *txlock.Lease, ttl time.Duration) []string {
 	return append(os.Environ(),
 		"TXLOCK_KEY="+lease.Key(),
 		"TXLOCK_KEY_HEX="+hex.EncodeToString([]byte(lease.Key())),
 		"TXLOCK_OWNER="+lease.Owner(),
 		fmt.Sprintf("TXLOCK_EPOCH=%d", lease.Epoch()),
+		fmt.Sprint("TXLOCK_TTL=", ttl.Seconds()),
 	)
 }
 
 // acquire waits as it was told to, and says for whom.
 func (a *app) acquire(ctx context.Context, locker *txlock.Locker, f runFlags) (*txlock.Lease, error) {
-	opts := []txlock.AcquireOption{txlock.Kept()}
+	var opts []txlock.AcquireOption
 	if f.reclaim {
 		opts = append(opts, txlock.Reclaim())
 	}

@@ -16,9 +16,8 @@ type probe struct {
 func (p probe) writes() bool { return p.privilege != "SELECT" }
 
 const (
-	tableLocks      = "helix_locks"
-	tableFloor      = "helix_lock_floor"
-	tableExtensions = "helix_lock_extensions"
+	tableLocks = "helix_locks"
+	tableFloor = "helix_lock_floor"
 )
 
 func probes() []probe {
@@ -30,10 +29,6 @@ func probes() []probe {
 		{tableFloor, "SELECT", false, probeSelectFloor},
 		{tableFloor, "INSERT", true, probeInsertFloor},
 		{tableFloor, "UPDATE", true, probeUpdateFloor},
-		{tableExtensions, "SELECT", false, probeSelectExtensions},
-		{tableExtensions, "INSERT", false, probeInsertExtensions},
-		{tableExtensions, "UPDATE", false, probeUpdateExtensions},
-		{tableExtensions, "DELETE", false, probeDeleteExtensions},
 	}
 }
 

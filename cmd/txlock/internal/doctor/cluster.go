@@ -11,7 +11,9 @@ import (
 // leaseLock says how to migrate where a named lock does not exclude.
 const leaseLock = "txlock migrate up --lock lease"
 
-const multiWriterCure = "use txlock.WithMultiWriter() in all programs, give --multi-writer to this command, and migrate with: " + leaseLock
+// writersCure says how programs and this command are told of a cluster.
+const writersCure = "use txlock.WithMultiWriter() in all programs, give --multi-writer to this command, and migrate with: " + leaseLock +
+	"; or, if all programs write to the same server, use txlock.WithSingleWriter(), and give --single-writer"
 
 // member is one of Group Replication.
 type member struct {
@@ -26,18 +28,18 @@ func (e *examination) cluster(ctx context.Context) []Finding {
 	return e.judged(subjectCluster, "whether the server is in a cluster", func(s settings) []Finding {
 		switch {
 		case s.isGalera():
-			return judgeGalera(s, e.options.MultiWriter)
+			return judgeGalera(s, e.options)
 		case s.isGroup():
 			var members []member
 			err := e.on(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
 				members, err = readMembers(ctx, conn)
 				return err
 			})
-			return judgeGroup(s, members, err, e.options.MultiWriter)
+			return judgeGroup(s, members, err, e.options)
 		}
 		text := "the server is in no cluster of Galera or Group Replication"
 		if e.options.MultiWriter {
-			text += ", and multi-writer mode, which is given, only makes each fence a write"
+			text += ", and multi-writer mode, which is given, only makes each lock and each fence a write"
 		}
 		return orOK(nil, subjectCluster, text)
 	})
@@ -79,7 +81,7 @@ func readMembers(ctx context.Context, conn *sql.Conn) (members []member, err err
 	return members, rows.Err()
 }
 
-func judgeGalera(s settings, multiWriter bool) (findings []Finding) {
+func judgeGalera(s settings, o Options) (findings []Finding) {
 	add := func(level Level, text, cure string) {
 		findings = append(findings, Finding{level, subjectCluster, text, cure})
 	}
@@ -90,20 +92,19 @@ func judgeGalera(s settings, multiWriter bool) (findings []Finding) {
 	case status != "Primary" || !isOn(s.status["wsrep_ready"]):
 		add(Problem, fmt.Sprintf("this node of a Galera cluster is not ready (wsrep_cluster_status %s, wsrep_local_state_comment %s): it is cut off from most of its cluster, or not up to date, and refuses statements (error 1047), so that no lock can be had or kept through it", status, state),
 			"connect to a node that is Primary and ready; SHOW STATUS LIKE 'wsrep%'; on each tells which")
-	case multiWriter && (err != nil || size > 1):
+	case o.MultiWriter && (err != nil || size > 1):
 		add(Note, fmt.Sprintf("this is a node of a Galera cluster of %s nodes, ready, and multi-writer mode is on; it does not report an abort that comes while a statement is prepared in a transaction: what follows there is committed at once, and alone, without lock or fence", nodes),
 			"give interpolateParams=true in the DSN of every program that writes to it; named locks are one node's, so migrate with: "+leaseLock)
-	case multiWriter:
-	case err == nil && size <= 1:
-		add(Note, "this is a Galera cluster of one node: when there are more, all of them take writes, and fences hold only in multi-writer mode if programs reach more than one", multiWriterCure)
+	case o.MultiWriter:
+	case o.SingleWriter:
+		return orOK(findings, subjectCluster, fmt.Sprintf("this is a node of a Galera cluster (wsrep_cluster_size %s), ready, and single-writer mode is on: all programs have to write to this node", nodes))
 	default:
-		add(Warning, fmt.Sprintf("this is a Galera cluster of %s nodes, which all take writes, and multi-writer mode is not on: if programs reach more than one of them, fences do not hold (a shared lock is one node's), and a late holder's transaction can commit after a takeover", nodes),
-			"if all programs always reach the same node, nothing; else "+multiWriterCure)
+		add(Problem, fmt.Sprintf("this is a node of a Galera cluster (wsrep_cluster_size %s), all nodes of which take writes, and row locks are one node's: locks and fences fail with ErrMultiWriter unless the program uses WithMultiWriter or WithSingleWriter", nodes), writersCure)
 	}
 	return orOK(findings, subjectCluster, fmt.Sprintf("this is a node of a Galera cluster of %s, ready, and multi-writer mode is on; named locks are one node's, so migrate with %s", plural(int64(size), "node"), leaseLock))
 }
 
-func judgeGroup(s settings, members []member, err error, multiWriter bool) (findings []Finding) {
+func judgeGroup(s settings, members []member, err error, o Options) (findings []Finding) {
 	add := func(level Level, text, cure string) {
 		findings = append(findings, Finding{level, subjectCluster, text, cure})
 	}
@@ -141,12 +142,11 @@ func judgeGroup(s settings, members []member, err error, multiWriter bool) (find
 	case !multiPrimary && self.role == "SECONDARY":
 		add(Note, fmt.Sprintf("this is a secondary of Group Replication, which takes no writes: locks are had on the primary, %s", addressOf(primary)), "connect to "+addressOf(primary))
 	}
-	if multiPrimary && inGroup && !multiWriter {
-		if err == nil && len(members) == 1 {
-			add(Note, "this is the only member of Group Replication in multi-primary mode: when there are more, all of them take writes, and fences hold only in multi-writer mode", multiWriterCure)
-		} else {
-			add(Problem, "this is Group Replication in multi-primary mode, all members of which take writes, and multi-writer mode is not on: fences do not hold (a shared lock is one member's), and a late holder's transaction can commit after a takeover", multiWriterCure)
-		}
+	if multiPrimary && inGroup && !o.MultiWriter && !o.SingleWriter {
+		add(Problem, "this is Group Replication in multi-primary mode, all members of which take writes, and row locks are one member's: locks and fences fail with ErrMultiWriter unless the program uses WithMultiWriter or WithSingleWriter", writersCure)
+	}
+	if multiPrimary && o.SingleWriter {
+		return orOK(findings, subjectCluster, fmt.Sprintf("this is one of %s of Group Replication in multi-primary mode, and single-writer mode is on: all programs have to write to this member", plural(int64(len(members)), "member")))
 	}
 	if multiPrimary {
 		return orOK(findings, subjectCluster, fmt.Sprintf("this is one of %s of Group Replication in multi-primary mode, and multi-writer mode is on; named locks are one member's, so migrate with %s", plural(int64(len(members)), "member"), leaseLock))

@@ -12,8 +12,9 @@ import (
 
 // Options say what is known already.
 type Options struct {
-	// MultiWriter says that programs use txlock.WithMultiWriter.
-	MultiWriter bool
+	// MultiWriter says that programs use txlock.WithMultiWriter, SingleWriter that they
+	// use txlock.WithSingleWriter; not both.
+	MultiWriter, SingleWriter bool
 
 	// Config is the pool's; it may be nil, and is only read.
 	Config *mysql.Config

@@ -112,7 +112,7 @@ func TestLeavesNothing(t *testing.T) {
 // rows tells when anything has changed in the tables.
 func (p *patient) rows() (sums string) {
 	p.Helper()
-	rows, err := p.db.QueryContext(p.Context(), "CHECKSUM TABLE helix_locks, helix_lock_floor, helix_lock_extensions, helix_goose_db_version")
+	rows, err := p.db.QueryContext(p.Context(), "CHECKSUM TABLE helix_locks, helix_lock_floor, helix_goose_db_version")
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestEachStatementFails(t *testing.T) {
 			querySessionVariables: "version", queryGlobalVariables: "isolation", queryClusterStatus: "cluster", queryIdentity: "privileges",
 			queryServer: "named-locks", queryOlderTable: "tables", queryClock: "clock",
 			queryGetLock: "named-locks", queryLockHolder: "named-locks", queryReleaseLock: "named-locks",
-			"BEGIN": "privileges", probeSelectLocks: "privileges", probeDeleteExtensions: "privileges",
+			"BEGIN": "privileges", probeSelectLocks: "privileges", probeUpdateFloor: "privileges",
 		} {
 			for _, failure := range []error{&mysql.MySQLError{Number: 1105, Message: "so it failed"}, mysql.ErrInvalidConn} {
 				findings := p.examine(p.through(func(q string) error {

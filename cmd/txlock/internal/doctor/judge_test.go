@@ -62,6 +62,7 @@ func TestJudgeVersion(t *testing.T) {
 }
 
 func TestJudgeGalera(t *testing.T) {
+	neither, multi, single := Options{}, Options{MultiWriter: true}, Options{SingleWriter: true}
 	node := func(status, ready, size string) settings {
 		return settings{
 			global: map[string]string{"version": "10.11.19-MariaDB", "wsrep_on": "ON", "wsrep_provider": "/usr/lib/galera/libgalera_smm.so"},
@@ -69,16 +70,17 @@ func TestJudgeGalera(t *testing.T) {
 		}
 	}
 	three := node("Primary", "ON", "3")
-	judges(t, "cluster", judgeGalera(three, false), judgement{Warning, "of 3 nodes"})
-	judges(t, "cluster", judgeGalera(three, true), judgement{Note, "does not report an abort"})
-	if cure := judgeGalera(three, true)[0].Cure; !strings.Contains(cure, "interpolateParams=true") || !strings.Contains(cure, leaseLock) {
+	judges(t, "cluster", judgeGalera(three, neither), judgement{Problem, "ErrMultiWriter"})
+	judges(t, "cluster", judgeGalera(three, single), judgement{OK, "size 3), ready, and single-writer mode"})
+	judges(t, "cluster", judgeGalera(three, multi), judgement{Note, "does not report an abort"})
+	if cure := judgeGalera(three, multi)[0].Cure; !strings.Contains(cure, "interpolateParams=true") || !strings.Contains(cure, leaseLock) {
 		t.Error(cure)
 	}
-	judges(t, "cluster", judgeGalera(node("Primary", "ON", "1"), false), judgement{Note, "one node"})
-	judges(t, "cluster", judgeGalera(node("Primary", "ON", "1"), true), judgement{OK, "of 1 node,"})
-	judges(t, "cluster", judgeGalera(node("Primary", "ON", "?"), false), judgement{Warning, "of ? nodes"})
-	judges(t, "cluster", judgeGalera(node("non-Primary", "OFF", "1"), false), judgement{Problem, "non-Primary"})
-	judges(t, "cluster", judgeGalera(node("Primary", "OFF", "3"), true), judgement{Problem, "1047"})
+	judges(t, "cluster", judgeGalera(node("Primary", "ON", "1"), neither), judgement{Problem, "size 1)"})
+	judges(t, "cluster", judgeGalera(node("Primary", "ON", "1"), multi), judgement{OK, "of 1 node,"})
+	judges(t, "cluster", judgeGalera(node("Primary", "ON", "?"), neither), judgement{Problem, "size ?)"})
+	judges(t, "cluster", judgeGalera(node("non-Primary", "OFF", "1"), single), judgement{Problem, "non-Primary"})
+	judges(t, "cluster", judgeGalera(node("Primary", "OFF", "3"), multi), judgement{Problem, "1047"})
 	if got := three.migrate(); got != leaseLock {
 		t.Error(got)
 	}
@@ -104,21 +106,23 @@ func TestJudgeGroup(t *testing.T) {
 		return all
 	}
 	single, multi := group("ON"), group("OFF")
+	neither, several := Options{}, Options{MultiWriter: true}
 	denial := &mysql.MySQLError{Number: 1142, Message: "SELECT command denied"}
-	judges(t, "cluster", judgeGroup(single, members("PRIMARY", "SECONDARY", "SECONDARY"), nil, false), judgement{OK, "the primary of 3 members"})
-	judges(t, "cluster", judgeGroup(single, members("SECONDARY", "PRIMARY"), nil, false), judgement{Note, "the primary, db:3307"})
-	judges(t, "cluster", judgeGroup(single, members("SECONDARY", "SECONDARY"), nil, false), judgement{Note, "not known here"})
-	judges(t, "cluster", judgeGroup(single, members("PRIMARY", "", ""), nil, false), judgement{Problem, "of the 3 members of Group Replication only 1"})
-	judges(t, "cluster", judgeGroup(single, []member{{id: "1", state: "RECOVERING"}}, nil, false), judgement{Problem, "RECOVERING"})
-	judges(t, "cluster", judgeGroup(single, []member{{state: "OFFLINE"}}, nil, false), judgement{Problem, "in no group"})
-	judges(t, "cluster", judgeGroup(multi, []member{{state: "OFFLINE"}}, nil, false), judgement{Problem, "in no group"})
-	judges(t, "cluster", judgeGroup(multi, members("PRIMARY", "PRIMARY", "PRIMARY"), nil, false), judgement{Problem, "multi-primary mode"})
-	judges(t, "cluster", judgeGroup(multi, members("PRIMARY", "PRIMARY", "PRIMARY"), nil, true), judgement{OK, "txlock migrate up --lock lease"})
-	judges(t, "cluster", judgeGroup(multi, members("PRIMARY"), nil, false), judgement{Note, "only member"})
-	judges(t, "cluster", judgeGroup(single, nil, denial, false), judgement{Note, "could not be looked at"})
-	judges(t, "cluster", judgeGroup(multi, nil, denial, false), judgement{Note, "could not be looked at"}, judgement{Problem, "multi-primary mode"})
-	judges(t, "cluster", judgeGroup(single, nil, errors.New("broken"), true), judgement{Note, "broken"})
-	if got := judgeGroup(single, nil, denial, false)[0].Cure; got != "GRANT SELECT ON performance_schema.replication_group_members TO 'app'@'%';" {
+	judges(t, "cluster", judgeGroup(single, members("PRIMARY", "SECONDARY", "SECONDARY"), nil, neither), judgement{OK, "the primary of 3 members"})
+	judges(t, "cluster", judgeGroup(single, members("SECONDARY", "PRIMARY"), nil, neither), judgement{Note, "the primary, db:3307"})
+	judges(t, "cluster", judgeGroup(single, members("SECONDARY", "SECONDARY"), nil, neither), judgement{Note, "not known here"})
+	judges(t, "cluster", judgeGroup(single, members("PRIMARY", "", ""), nil, neither), judgement{Problem, "of the 3 members of Group Replication only 1"})
+	judges(t, "cluster", judgeGroup(single, []member{{id: "1", state: "RECOVERING"}}, nil, neither), judgement{Problem, "RECOVERING"})
+	judges(t, "cluster", judgeGroup(single, []member{{state: "OFFLINE"}}, nil, neither), judgement{Problem, "in no group"})
+	judges(t, "cluster", judgeGroup(multi, []member{{state: "OFFLINE"}}, nil, neither), judgement{Problem, "in no group"})
+	judges(t, "cluster", judgeGroup(multi, members("PRIMARY", "PRIMARY", "PRIMARY"), nil, neither), judgement{Problem, "multi-primary mode"})
+	judges(t, "cluster", judgeGroup(multi, members("PRIMARY", "PRIMARY", "PRIMARY"), nil, several), judgement{OK, "txlock migrate up --lock lease"})
+	judges(t, "cluster", judgeGroup(multi, members("PRIMARY"), nil, neither), judgement{Problem, "ErrMultiWriter"})
+	judges(t, "cluster", judgeGroup(multi, members("PRIMARY", "PRIMARY"), nil, Options{SingleWriter: true}), judgement{OK, "one of 2 members"})
+	judges(t, "cluster", judgeGroup(single, nil, denial, neither), judgement{Note, "could not be looked at"})
+	judges(t, "cluster", judgeGroup(multi, nil, denial, neither), judgement{Note, "could not be looked at"}, judgement{Problem, "multi-primary mode"})
+	judges(t, "cluster", judgeGroup(single, nil, errors.New("broken"), several), judgement{Note, "broken"})
+	if got := judgeGroup(single, nil, denial, neither)[0].Cure; got != "GRANT SELECT ON performance_schema.replication_group_members TO 'app'@'%';" {
 		t.Error(got)
 	}
 	if single.migrate() != "txlock migrate up" || multi.migrate() != leaseLock {

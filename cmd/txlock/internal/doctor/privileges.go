@@ -15,7 +15,7 @@ func judgePrivileges(s settings, a access) (findings []Finding) {
 		return []Finding{unseen(subjectPrivileges, "the privileges of "+s.account, a.err)}
 	}
 	for _, purge := range []bool{false, true} {
-		for _, table := range []string{tableLocks, tableFloor, tableExtensions} {
+		for _, table := range []string{tableLocks, tableFloor} {
 			findings = append(findings, a.lacking(s, table, purge)...)
 		}
 	}
@@ -35,7 +35,7 @@ func judgePrivileges(s settings, a access) (findings []Finding) {
 func (a access) unknown(o outcome) (what string, reason error) {
 	var perTable []string
 	count := 0
-	for _, table := range []string{tableLocks, tableFloor, tableExtensions} {
+	for _, table := range []string{tableLocks, tableFloor} {
 		var privileges []string
 		for _, p := range a.probed {
 			if p.table == table && outcomeOf(p.err) == o {
@@ -68,9 +68,8 @@ func (a access) lacking(s settings, table string, purge bool) []Finding {
 		return nil
 	}
 	level, means := Problem, map[string]string{
-		tableLocks:      "acquiring, keeping or seeing locks fails",
-		tableFloor:      "acquiring a key for the first time fails",
-		tableExtensions: "keeping leases alive fails, and taking over or releasing those that are kept",
+		tableLocks: "acquiring, keeping or seeing locks fails",
+		tableFloor: "acquiring a key for the first time fails",
 	}[table]
 	if purge {
 		level, means = Warning, "lock traffic does not need it, but a purge fails"

@@ -44,19 +44,19 @@ func testPrivileges(p *patient) {
 	p.in("none", func(p *patient) {
 		_, db := p.user("none")
 		found := bad(p.examine(db, Options{}))
-		if len(found) != 6 {
+		if len(found) != 5 {
 			p.Fatalf("findings:\n%s", list(found))
 		}
-		p.is(found[0], Note, "tables", "may not see helix_locks, helix_lock_floor and helix_lock_extensions")
+		p.is(found[0], Note, "tables", "may not see helix_locks and helix_lock_floor")
 		p.is(found[1], Problem, "privileges", "may not SELECT, INSERT and UPDATE on helix_locks")
-		p.is(found[4], Warning, "privileges", "may not DELETE on helix_locks")
+		p.is(found[3], Warning, "privileges", "may not DELETE on helix_locks")
 		for _, f := range found[1:] {
 			p.apply(f)
 		}
 		p.well(p.examine(db, Options{}))
 	})
 	p.in("some columns", func(p *patient) {
-		_, db := p.user("columns", "GRANT SELECT (lock_key, epoch), INSERT (lock_key), UPDATE (epoch) ON app.helix_locks", "GRANT ALL ON app.helix_lock_floor", "GRANT ALL ON app.helix_lock_extensions")
+		_, db := p.user("columns", "GRANT SELECT (lock_key, epoch), INSERT (lock_key), UPDATE (epoch) ON app.helix_locks", "GRANT ALL ON app.helix_lock_floor")
 		for _, f := range about(p.examine(db, Options{}), "privileges") {
 			p.apply(f)
 		}
@@ -142,8 +142,6 @@ func TestProbesLockNothing(t *testing.T) {
 			}
 			p.execOn(other, "UPDATE helix_locks SET epoch = epoch + 1")
 			p.execOn(other, "UPDATE helix_lock_floor SET floor_epoch = floor_epoch + 1")
-			p.execOn(other, fmt.Sprintf("INSERT INTO helix_lock_extensions VALUES (%d, NOW()), (%d, NOW())", -i-1, i+1))
-			p.execOn(other, "DELETE FROM helix_lock_extensions")
 			if !p.isMariaDB() {
 				p.count(p.db, "SELECT COUNT(*) FROM performance_schema.data_locks", 0)
 			}

@@ -81,14 +81,10 @@ const (
 	probeUpdateLocks = `UPDATE helix_locks
 		SET lock_key = '', owner_id = '', lease_id = 0, epoch = 0, status = 0, expires_at = '2000-01-01', acquired_at = '2000-01-01', updated_at = '2000-01-01'
 		WHERE FALSE`
-	probeDeleteLocks      = `DELETE FROM helix_locks WHERE FALSE`
-	probeSelectFloor      = `SELECT shard, floor_epoch FROM helix_lock_floor WHERE FALSE LOCK IN SHARE MODE`
-	probeInsertFloor      = `INSERT INTO helix_lock_floor (shard, floor_epoch) SELECT 0, 0 FROM (SELECT 1) AS x WHERE FALSE`
-	probeUpdateFloor      = `UPDATE helix_lock_floor SET floor_epoch = 0 WHERE FALSE`
-	probeSelectExtensions = `SELECT lease_id, expires_at FROM helix_lock_extensions WHERE FALSE`
-	probeInsertExtensions = `INSERT INTO helix_lock_extensions (lease_id, expires_at) SELECT 0, '2000-01-01' FROM (SELECT 1) AS x WHERE FALSE`
-	probeUpdateExtensions = `UPDATE helix_lock_extensions SET expires_at = '2000-01-01' WHERE FALSE`
-	probeDeleteExtensions = `DELETE FROM helix_lock_extensions WHERE FALSE`
+	probeDeleteLocks = `DELETE FROM helix_locks WHERE FALSE`
+	probeSelectFloor = `SELECT shard, floor_epoch FROM helix_lock_floor WHERE FALSE LOCK IN SHARE MODE`
+	probeInsertFloor = `INSERT INTO helix_lock_floor (shard, floor_epoch) SELECT 0, 0 FROM (SELECT 1) AS x WHERE FALSE`
+	probeUpdateFloor = `UPDATE helix_lock_floor SET floor_epoch = 0 WHERE FALSE`
 
 	// Ends what autocommit=0 has begun.
 	queryRollback = `ROLLBACK`

@@ -11,7 +11,7 @@ func judgeStatements(s settings) (findings []Finding) {
 		findings = append(findings, Finding{level, subjectStatements, text, cure})
 	}
 	if s.session["binlog_format"] == "STATEMENT" && isOn(s.global["log_bin"]) {
-		add(Problem, "binlog_format is STATEMENT: the server refuses to write in READ COMMITTED (error 1665), as purging does and as your transactions may", s.cure("binlog_format", "'ROW'"))
+		add(Problem, "binlog_format is STATEMENT: the server refuses to write in READ COMMITTED (error 1665), as purging does and as your transactions may; and an acquisition that is refused with NoWait can be one on a replica", s.cure("binlog_format", "'ROW'"))
 	}
 	if s.isMariaDB() && isOn(s.session["sql_safe_updates"]) {
 		add(Warning, "sql_safe_updates is on: MariaDB then refuses AcquireManyTx and purging (error 1175)", s.cure("sql_safe_updates", "OFF"))

@@ -29,16 +29,16 @@ func TestNotMigrated(t *testing.T) {
 			p.Errorf("cure: %s", f.Cure)
 		}
 		p.is(bad(about(p.examine(p.db, Options{}), "privileges"))[0], Note, "privileges", "may use the tables could not be looked at", "doesn't exist")
-		if _, err := migrations.UpTo(p.Context(), p.db, 3); err != nil {
+		if _, err := migrations.UpTo(p.Context(), p.db, 2); err != nil {
 			p.Fatal(err)
 		}
-		p.one(p.tablesOf(), Problem, "tables", "helix_lock_extensions is missing")
+		p.one(p.tablesOf(), Problem, "tables", "helix_locks is missing")
 		p.migrate()
 		p.well(p.tablesOf())
 
 		// goose has noted all, so that it would do nothing.
-		p.exec("DROP TABLE helix_lock_extensions")
-		f = p.one(p.tablesOf(), Problem, "tables", "helix_lock_extensions is missing")
+		p.exec("DROP TABLE helix_locks")
+		f = p.one(p.tablesOf(), Problem, "tables", "helix_locks is missing")
 		if f.Cure == "txlock migrate up" {
 			p.Errorf("cure: %s", f.Cure)
 		}
@@ -62,7 +62,7 @@ func TestDrift(t *testing.T) {
 	onServers(t, func(p *patient) {
 		p.migrate()
 		p.exec("ALTER TABLE helix_locks MODIFY epoch INT NOT NULL, ADD KEY by_owner (owner_id)")
-		p.exec("ALTER TABLE helix_lock_extensions ENGINE = MyISAM")
+		p.exec("ALTER TABLE helix_lock_floor ENGINE = MyISAM")
 		found := p.tablesOf()
 		if len(found) != 3 {
 			p.Fatalf("findings:\n%s", list(found))
@@ -81,14 +81,14 @@ func TestVersions(t *testing.T) {
 	onServers(t, func(p *patient) {
 		p.migrate()
 		p.exec("INSERT INTO helix_goose_db_version (version_id, is_applied) VALUES (99, TRUE)")
-		p.one(p.tablesOf(), Note, "tables", "migration 99", "up to 4")
-		p.exec("DELETE FROM helix_goose_db_version WHERE version_id IN (4, 99)")
-		f := p.one(p.tablesOf(), Note, "tables", "does not list 00004_create_helix_lock_extensions.sql", "exported")
+		p.one(p.tablesOf(), Note, "tables", "migration 99", "up to 3")
+		p.exec("DELETE FROM helix_goose_db_version WHERE version_id IN (3, 99)")
+		f := p.one(p.tablesOf(), Note, "tables", "does not list 00003_create_helix_locks.sql", "exported")
 		if !strings.Contains(f.Cure, "txlock migrate up") {
 			p.Errorf("cure: %s", f.Cure)
 		}
 		p.exec("DROP TABLE helix_goose_db_version")
-		p.one(p.tablesOf(), Note, "tables", "00001", "00004")
+		p.one(p.tablesOf(), Note, "tables", "00001", "00003")
 		p.migrate()
 		p.well(p.tablesOf())
 	})
