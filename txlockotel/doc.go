@@ -14,7 +14,6 @@
 //
 //	txlock.run
 //	├── acquire helix_locks
-//	├── renew helix_locks    the first, by KeepAlive
 //	├── txlock.hold          until the release or the loss
 //	│                        (spans of the function are here, below txlock.run)
 //	└── release helix_locks

@@ -36,7 +36,7 @@ func ExampleNew() {
 	defer func() { _ = db.Close() }()
 	txlocktest.ExpectDo(mock, "report:daily", txlocktest.Granted(41), nil)
 
-	locker, err := txlock.New(db, txlock.WithObserver(observer))
+	locker, err := txlock.New(db, txlock.WithObserver(observer), txlock.WithSingleWriter())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -70,7 +70,7 @@ func (tm *telemetry) mocked() (*txlock.Locker, sqlmock.Sqlmock) {
 		}
 		_ = db.Close()
 	})
-	locker, err := txlock.New(db, txlock.WithObserver(tm), txlock.WithOwner("me"))
+	locker, err := txlock.New(db, txlock.WithObserver(tm), txlock.WithOwner("me"), txlock.WithSingleWriter())
 	if err != nil {
 		tm.Fatal(err)
 	}
@@ -200,7 +200,6 @@ func TestScript(t *testing.T) {
 
 	txlocktest.ExpectTryAcquire(mock, "key", txlocktest.Held(time.Second))
 	txlocktest.ExpectTryAcquire(mock, "key", txlocktest.Granted(7))
-	txlocktest.ExpectRenew(mock, "key", txlocktest.OK())
 	txlocktest.ExpectInTx(mock, "key", txlocktest.OK(), nil)
 	txlocktest.ExpectRelease(mock, "key", txlocktest.OK())
 	txlocktest.ExpectDo(mock, "key", txlocktest.Busy(), nil)
@@ -228,7 +227,6 @@ func TestScript(t *testing.T) {
 		"db.client.operation.duration{db.operation.name=acquire error.type=held}":                       1,
 		"db.client.operation.duration{db.operation.name=acquire error.type=not_migrated}":               1,
 		"db.client.operation.duration{db.operation.name=acquire}":                                       1,
-		"db.client.operation.duration{db.operation.name=renew}":                                         1,
 		"db.client.operation.duration{db.operation.name=verify}":                                        1,
 		"db.client.operation.duration{db.operation.name=release}":                                       1,
 		"db.client.operation.duration{db.operation.name=lock error.type=busy}":                          1,
@@ -241,7 +239,7 @@ func TestScript(t *testing.T) {
 		"txlock.hold.duration{}": 1,
 		"txlock.hold.active{}":   0,
 	})
-	if got, want := tm.tree(trace.SpanID{}), "acquire helix_locks, acquire helix_locks, acquire helix_locks, release helix_locks, renew helix_locks, txlock.do(lock helix_locks), txlock.hold, txlock.in_tx(verify helix_locks)"; got != want {
+	if got, want := tm.tree(trace.SpanID{}), "acquire helix_locks, acquire helix_locks, acquire helix_locks, release helix_locks, txlock.do(lock helix_locks), txlock.hold, txlock.in_tx(verify helix_locks)"; got != want {
 		t.Errorf("spans\n%s\nwant\n%s", got, want)
 	}
 	for _, s := range tm.spans.Ended() {
@@ -271,7 +269,6 @@ func TestLossIsCountedOnce(t *testing.T) {
 	locker, mock := tm.mocked()
 	ctx, parent := tm.tracer.Start(t.Context(), "caller")
 	txlocktest.ExpectTryAcquire(mock, "key", txlocktest.Granted(7))
-	txlocktest.ExpectRenew(mock, "key", txlocktest.OK())
 	txlocktest.ExpectInTx(mock, "key", txlocktest.Lost(), nil)
 	txlocktest.ExpectRelease(mock, "key", txlocktest.Lost())
 
@@ -296,7 +293,7 @@ func TestLossIsCountedOnce(t *testing.T) {
 	if len(events) != 1 || events[0].Name != "txlock.lease.lost" {
 		t.Errorf("events of the caller's span: %v", events)
 	}
-	if got, want := tm.tree(parent.SpanContext().SpanID()), "acquire helix_locks, release helix_locks, renew helix_locks, txlock.hold, txlock.in_tx(verify helix_locks)"; got != want {
+	if got, want := tm.tree(parent.SpanContext().SpanID()), "acquire helix_locks, release helix_locks, txlock.hold, txlock.in_tx(verify helix_locks)"; got != want {
 		t.Errorf("spans\n%s\nwant\n%s", got, want)
 	}
 }
