@@ -174,3 +174,35 @@ func TestRowLocks(t *testing.T) {
 		}
 	})
 }
+
+// Where the binary log is on, what a transaction writes into it is counted; and
+// counting it is in no other counter.
+func TestBinaryLog(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		for _, arg := range []string{"--log-bin=binlog", "--skip-log-bin"} {
+			b, e, db := laid(t, s.Fresh(t, arg))
+			lock, err := named(t, "unprotected").Open(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &measure.Meter{Wire: &b.wire, Database: db}
+			before, err := m.Now(t.Context())
+			if err == nil {
+				err = lock.Do(t.Context(), 0, ground.Key(0), ground.Transfer(0, 1000))
+			}
+			var counts measure.Counts
+			if err == nil {
+				counts, err = m.Since(t.Context(), before)
+			}
+			if err := errors.Join(err, lock.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if n := counts.Status.BinaryLog; n > 0 != (arg == "--log-bin=binlog") || n > 10000 {
+				t.Errorf("%s: %d bytes", arg, n)
+			}
+			if n := counts.Status.Statements; n < 6 || n > 8 { // of the transaction, and what its connection took
+				t.Errorf("%s: %d statements", arg, n)
+			}
+		}
+	})
+}

@@ -66,9 +66,9 @@ type cell struct {
 	P50   time.Duration
 	P99   time.Duration
 	// Per operation.
-	Statements, Commits, Trips, Sent, Received, Redo, Allocs float64
-	ClientCPU, ServerCPU                                     float64 // microseconds
-	Operations                                               int64
+	Statements, Commits, Trips, Sent, Received, Redo, BinaryLog, Allocs float64
+	ClientCPU, ServerCPU                                                float64 // microseconds
+	Operations                                                          int64
 }
 
 // row is one setting, measured.
@@ -148,7 +148,8 @@ func summed(name string, samples, reference []*measure.Sample) cell {
 	c.Ratio, c.Rate = measure.SpreadOf(ratios), measure.SpreadOf(rates)
 	c.P50, c.P99 = measure.Quantile(latencies, 0.5), measure.Quantile(latencies, 0.99)
 	per := func(n int64) float64 { return float64(n) / float64(max(c.Operations, 1)) }
-	c.Statements, c.Commits, c.Redo = per(all.Status.Statements), per(all.Status.Commits), per(all.Status.Redo)
+	c.Statements, c.Commits = per(all.Status.Statements), per(all.Status.Commits)
+	c.Redo, c.BinaryLog = per(all.Status.Redo), per(all.Status.BinaryLog)
 	c.Trips, c.Sent, c.Received = per(all.Traffic.Trips), per(all.Traffic.Sent), per(all.Traffic.Received)
 	c.Allocs, c.ClientCPU, c.ServerCPU = per(all.Allocs), per(all.ClientCPU.Microseconds()), per(all.ServerCPU.Microseconds())
 	return c

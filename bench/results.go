@@ -199,13 +199,17 @@ func spread(s measure.Spread, format string) string {
 func (r *results) table(p *page, row row) {
 	p.say("## %s", row.setting)
 	p.say("")
-	p.say("Transactions a second by those of `%s` in the same round: median (quartiles) of %d rounds. Then its own rate, and for each transaction: latency, statements and commits that the server counted, round trips and bytes of all connections, bytes of redo log, allocations of the client, and microseconds of processor time of the client and of all servers.", contender.Reference, r.bench.rounds)
+	p.say("Transactions a second by those of `%s` in the same round: median (quartiles) of %d rounds. Then its own rate, and for each transaction: latency, statements and commits that the server counted, round trips and bytes of all connections, bytes of redo log and of the binary log (where that is on), allocations of the client, and microseconds of processor time of the client and of all servers.", contender.Reference, r.bench.rounds)
 	p.say("")
-	p.say("| | ratio | per second | p50, ms | p99, ms | statements | commits | round trips | bytes sent | received | redo | allocations | client CPU, µs | servers CPU, µs |")
-	p.say("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	p.say("| | ratio | per second | p50, ms | p99, ms | statements | commits | round trips | bytes sent | received | redo | binary log | allocations | client CPU, µs | servers CPU, µs |")
+	p.say("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, c := range row.Cells {
-		p.say("| %s | **%.2f** (%.2f–%.2f) | %.0f | %.2f | %.2f | %.1f | %.1f | %.1f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |", c.Contender, c.Ratio.Median, c.Ratio.Low, c.Ratio.High, c.Rate.Median,
-			milliseconds(c.P50), milliseconds(c.P99), c.Statements, c.Commits, c.Trips, c.Sent, c.Received, c.Redo, c.Allocs, c.ClientCPU, c.ServerCPU)
+		binaryLog := "off" // as every transaction is in it
+		if c.BinaryLog > 0 {
+			binaryLog = fmt.Sprintf("%.0f", c.BinaryLog)
+		}
+		p.say("| %s | **%.2f** (%.2f–%.2f) | %.0f | %.2f | %.2f | %.1f | %.1f | %.1f | %.0f | %.0f | %.0f | %s | %.0f | %.0f | %.0f |", c.Contender, c.Ratio.Median, c.Ratio.Low, c.Ratio.High, c.Rate.Median,
+			milliseconds(c.P50), milliseconds(c.P99), c.Statements, c.Commits, c.Trips, c.Sent, c.Received, c.Redo, binaryLog, c.Allocs, c.ClientCPU, c.ServerCPU)
 	}
 	p.say("")
 }

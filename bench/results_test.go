@@ -16,7 +16,7 @@ func sample(operations int64) *measure.Sample {
 	return &measure.Sample{
 		Operations: operations, Took: time.Second, Latencies: []time.Duration{time.Millisecond, 3 * time.Millisecond},
 		Counts: measure.Counts{
-			Traffic: measure.Traffic{Trips: 7 * operations}, Status: measure.Status{Statements: 7 * operations, Commits: operations},
+			Traffic: measure.Traffic{Trips: 7 * operations}, Status: measure.Status{Statements: 7 * operations, Commits: operations, BinaryLog: 900 * operations},
 			Allocs: 10 * operations, ClientCPU: time.Duration(operations) * 40 * time.Microsecond, ServerCPU: time.Duration(operations) * 50 * time.Microsecond,
 		},
 	}
@@ -25,7 +25,7 @@ func sample(operations int64) *measure.Sample {
 // What is compared is the rates of the same round.
 func TestSummed(t *testing.T) {
 	c := summed("x", []*measure.Sample{sample(10), sample(40), sample(300)}, []*measure.Sample{sample(10), sample(20), sample(100)})
-	if c.Ratio != (measure.Spread{Low: 1, Median: 2, High: 3}) || c.Operations != 350 || c.Trips != 7 || c.Statements != 7 || c.Commits != 1 || c.Allocs != 10 || c.ClientCPU != 40 || c.ServerCPU != 50 || c.P99 != 3*time.Millisecond {
+	if c.Ratio != (measure.Spread{Low: 1, Median: 2, High: 3}) || c.Operations != 350 || c.Trips != 7 || c.Statements != 7 || c.Commits != 1 || c.BinaryLog != 900 || c.Allocs != 10 || c.ClientCPU != 40 || c.ServerCPU != 50 || c.P99 != 3*time.Millisecond {
 		t.Errorf("%+v", c)
 	}
 }
@@ -35,7 +35,7 @@ func TestTablesAndChart(t *testing.T) {
 		bench: &bench{contenders: contender.All(), rounds: 3, rows: []int{1000}, waiting: []int{1}}, versions: []string{"mysql 9.7"},
 		rows: []row{{setting{"mysql", 1000, 8, ownKeys}, []cell{
 			{Contender: contender.Reference, Ratio: measure.Spread{Low: 1, Median: 1, High: 1}},
-			{Contender: "Do", Ratio: measure.Spread{Low: 0.9, Median: 0.95, High: 9}},
+			{Contender: "Do", Ratio: measure.Spread{Low: 0.9, Median: 0.95, High: 9}, Redo: 800, BinaryLog: 700},
 		}}},
 		paused: []paused{{Contender: "redislock", Committed: 100, Lost: 3}},
 		held: []engineHeld{{"mysql", held{Contender: "Do", Keys: 100, Lasted: 2 * time.Second, Counts: measure.Counts{
@@ -45,7 +45,7 @@ func TestTablesAndChart(t *testing.T) {
 		handovers: []engineHandover{{"mysql", handover{Contender: "Do", Waiting: 1, Took: measure.Spread{Low: 1, Median: 2, High: 3}, Questions: 4}}},
 	}
 	text := string(r.markdown())
-	for _, want := range []string{"| Do | **0.95** (0.90–9.00) |", "**3 of 100**", "| Do | 2.0 (1.0–3.0) | 4.0 |", "| Do | helix_locks IX |",
+	for _, want := range []string{"| Do | **0.95** (0.90–9.00) |", "| 800 | 700 | 0 |", "| 0 | off | 0 |", "**3 of 100**", "| Do | 2.0 (1.0–3.0) | 4.0 |", "| Do | helix_locks IX |",
 		"| mysql | Do | 10.0 | 200 | 100 | 5.0 | 2.0 | 2500 | 500.0 | 1500.0 |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

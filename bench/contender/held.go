@@ -113,7 +113,7 @@ func holdLeases(ctx context.Context, e Env, n int) (_ Held, err error) {
 		keys[i] = heldKey(i)
 	}
 	err = locker.Do(ctx, "many", func(ctx context.Context, tx *sql.Tx) (err error) {
-		h.leases, err = locker.AcquireManyTx(ctx, tx, keys, txlock.Kept())
+		h.leases, err = locker.AcquireManyTx(ctx, tx, keys)
 		return err
 	})
 	for _, lease := range h.leases {

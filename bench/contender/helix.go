@@ -104,7 +104,7 @@ func (h *helix) held(ctx context.Context, key string) (*txlock.Lease, error) {
 	if lease != nil {
 		return lease, nil
 	}
-	lease, err := h.locker.Acquire(ctx, key, txlock.Kept())
+	lease, err := h.locker.Acquire(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func Lay(ctx context.Context, db *sql.DB, rows int) error {
 		`INSERT INTO mutexes SELECT CONCAT('key:', n) FROM ` + numbers,
 		`INSERT INTO leases SELECT CONCAT('key:', n), '', '2000-01-01' FROM ` + numbers,
 		`INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-			SELECT CONCAT('key:', n), 'bench', 1, 0, 0, UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP() FROM ` + numbers,
+			SELECT CONCAT('key:', n), 'bench', 1, 0, 0, '1970-01-01', UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP() FROM ` + numbers,
 		`ANALYZE TABLE accounts, mutexes, leases, helix_locks`,
 	} {
 		if _, err := db.ExecContext(ctx, query); err != nil {

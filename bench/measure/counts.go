@@ -39,17 +39,24 @@ func (m *Meter) Since(ctx context.Context, before Counts) (Counts, error) {
 		return c, err
 	}
 	c.Status.Statements-- // the question for the counters
+	if c.Status.BinaryLog, err = binaryLogOf(ctx, m.Database); err != nil {
+		return c, err
+	}
 	return c.plus(before, -1), nil
 }
 
 // Now counts all so far.
 func (m *Meter) Now(ctx context.Context) (Counts, error) {
+	binaryLog, err := binaryLogOf(ctx, m.Database)
+	if err != nil {
+		return Counts{}, err
+	}
 	status, err := statusOf(ctx, m.Database)
 	if err != nil {
 		return Counts{}, err
 	}
 	c, err := m.processes()
-	c.Status = status
+	c.Status, c.Status.BinaryLog = status, binaryLog
 	return c, err
 }
 
@@ -82,6 +89,7 @@ func (c Counts) plus(d Counts, times int64) Counts {
 			Statements: c.Status.Statements + times*d.Status.Statements,
 			Commits:    c.Status.Commits + times*d.Status.Commits,
 			Redo:       c.Status.Redo + times*d.Status.Redo,
+			BinaryLog:  c.Status.BinaryLog + times*d.Status.BinaryLog,
 		},
 		Allocs:    c.Allocs + times*d.Allocs,
 		ClientCPU: c.ClientCPU + time.Duration(times)*d.ClientCPU,
