@@ -26,7 +26,7 @@ func TestAudit(t *testing.T) {
 					SELECT payout_id, account, amount_cents, chunk_id, epoch, worker, posted_at FROM entries WHERE payout_id = 'P2026-000002';
 				UPDATE accounts AS a JOIN payouts AS p ON p.account = a.account AND p.payout_id = 'P2026-000002'
 					SET a.balance_cents = a.balance_cents + p.amount_cents`,
-			want: []string{"payouts posted more than once", "accounts whose balance is not the sum of the file", "accounts posted to more often than locked"},
+			want: []string{"payouts posted more than once", "accounts whose balance is not the sum of the file"},
 		},
 		"lost update": {
 			doctor: "UPDATE accounts SET balance_cents = balance_cents - 1 ORDER BY account LIMIT 1",
@@ -58,7 +58,7 @@ func TestAudit(t *testing.T) {
 		},
 		"no lock taken": {
 			doctor: "DELETE FROM helix_locks ORDER BY lock_key LIMIT 1",
-			want:   []string{"accounts posted to more often than locked"},
+			want:   []string{"accounts posted to whose key has no row"},
 		},
 		"lease not given back": {
 			doctor: "UPDATE helix_locks SET status = 1 ORDER BY lock_key LIMIT 1",
@@ -128,7 +128,7 @@ func rightLedger(t *testing.T, s *servertest.Instance) *sql.DB {
 		}
 	}
 	const locks = `CREATE TABLE helix_locks (lock_key VARBINARY(255) NOT NULL PRIMARY KEY, epoch BIGINT NOT NULL, status TINYINT NOT NULL);
-		INSERT INTO helix_locks SELECT CONCAT('account:', account), COUNT(*), 0 FROM entries GROUP BY account`
+		INSERT INTO helix_locks SELECT CONCAT('account:', account), 0, 0 FROM entries GROUP BY account`
 	if err := execAll(ctx, db, locks); err != nil {
 		t.Fatal(err)
 	}
