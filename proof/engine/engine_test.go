@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
+	"github.com/gox-helix/gox-helix/migrations"
 	"github.com/gox-helix/gox-helix/proof/engine"
+	"github.com/gox-helix/gox-helix/txlock"
 )
 
 // clustersVariable is the environment variable that names the clusters to test,
@@ -64,6 +66,8 @@ func TestEngines(t *testing.T) {
 			h.step("start")
 			h.testBegin(name)
 			h.step("begin")
+			h.testWriters()
+			h.step("writers")
 			h.testKill()
 			h.step("kill")
 			h.testPause()
@@ -206,6 +210,36 @@ func (h *harness) testBegin(name string) {
 		var zone string
 		if err := h.ask(n, "SELECT @@system_time_zone", &zone); err != nil || !strings.HasPrefix(zone, "CE") {
 			h.t.Errorf("node %d has the time zone %s, %v", n, zone, err)
+		}
+	}
+}
+
+// testWriters checks that a Locker which was told nothing neither locks nor fences where
+// all nodes take writes.
+func (h *harness) testWriters() {
+	h.t.Helper()
+	ctx := h.t.Context()
+	config := h.Config(h.writers()[0])
+	config.DBName, config.InterpolateParams = "proof", true
+	db, err := sql.Open("mysql", config.FormatDSN())
+	h.must(err)
+	defer func() { h.must(db.Close()) }()
+	_, err = migrations.Up(ctx, db)
+	h.must(err)
+	nothing := func(context.Context, *sql.Tx) error { return nil }
+	for name, opt := range map[string]txlock.Option{"nothing": txlock.WithTTL(time.Minute), "single": txlock.WithSingleWriter(), "multi": txlock.WithMultiWriter()} {
+		locker, err := txlock.New(db, opt)
+		h.must(err)
+		lease, err := locker.TryAcquire(ctx, "lease of "+name)
+		h.must(err)
+		var want error
+		if name == "nothing" && h.MultiWriter() {
+			want = txlock.ErrMultiWriter
+		}
+		for what, err := range map[string]error{"Do": locker.Do(ctx, "lock", nothing), "InTx": lease.InTx(ctx, nothing)} {
+			if !errors.Is(err, want) {
+				h.t.Errorf("told %s: %s: got %v, want %v", name, what, err, want)
+			}
 		}
 	}
 }

@@ -11,13 +11,14 @@ import (
 // The steps in the caller's transaction.
 
 // asks prepares an acquisition of a key in the caller's transaction: it skips what
-// would wait, and says what the row is and whether a rival has it locked.
-func (m *machine) asks(t *rapid.T, o *opened, a *actor, key string, noWait, reclaim bool) (r row, there, busy bool) {
+// would wait, and says what the row is and whether a rival has it locked. Some have the
+// row made before, as they cannot make it themselves.
+func (m *machine) asks(t *rapid.T, o *opened, a *actor, key string, noWait, before bool) (r row, there, busy bool) {
 	others := m.locked(key, o)
 	if others == perhaps || others == locked && !noWait {
 		t.Skip("would wait, or might")
 	}
-	if noWait && !a.known[key] && !m.anywhere(key) {
+	if before && !a.known[key] && !m.anywhere(key) {
 		// Its row is made in another transaction, for which this one's gaps are in the way.
 		if !m.mayInsert(nil) {
 			t.Skip("might wait")
@@ -27,12 +28,12 @@ func (m *machine) asks(t *rapid.T, o *opened, a *actor, key string, noWait, recl
 	r, there = o.row(key)
 	busy = others == locked
 	if !there {
-		if noWait { // remembered, and gone since: nothing is inserted
+		if before { // remembered, and gone since: nothing is inserted
 			busy = true
 		}
 		r = m.world.fresh(key)
 	}
-	if !busy && inserts(r, there, a.Owner(), reclaim) && !m.mayInsert(o) {
+	if !busy && !there && !m.mayInsert(o) {
 		t.Skip("might wait")
 	}
 	return r, there, busy
@@ -41,10 +42,10 @@ func (m *machine) asks(t *rapid.T, o *opened, a *actor, key string, noWait, recl
 func (m *machine) acquireTx(t *rapid.T) {
 	a, key, want := m.drawActor(t), drawKey(t), drawRequest(t)
 	o := m.begun(t)
-	before, there, busy := m.asks(t, o, a, key, want.noWait, want.reclaim)
+	before, there, busy := m.asks(t, o, a, key, want.noWait, want.noWait)
 	lease, err := a.AcquireTx(m.ctx, o.tx, key, want.options()...)
 	refused := there && before.refuses(a.Owner(), want.reclaim)
-	a.remember(key, before, there && !busy, !busy && !refused, want.noWait, want.reclaim)
+	a.remember(key, before, there && !busy)
 	switch {
 	case busy:
 		m.isBusy(err, key)
@@ -59,23 +60,17 @@ func (m *machine) acquireTx(t *rapid.T) {
 		o.write(key, r)
 		m.isLease(lease, a, key, r)
 	}
-	if there && !busy && before.claimed(a.Owner(), want.reclaim) {
-		m.done.count(fmt.Sprintf("AcquireTx of what may have been extended (refused %v)", refused))
-	}
 	m.done.count(fmt.Sprintf("AcquireTx (busy %v, refused %v)", busy, refused && !busy))
 }
 
 func (m *machine) lockTx(t *rapid.T) {
-	a, key, noWait := m.drawActor(t), drawKey(t), rapid.Bool().Draw(t, "no wait")
+	a, key := m.drawActor(t), drawKey(t)
+	kind := drawLock(t, a)
 	o := m.begun(t)
-	before, there, busy := m.asks(t, o, a, key, noWait, false)
-	var opts []txlock.AcquireOption
-	if noWait {
-		opts = append(opts, txlock.NoWait())
-	}
-	err := a.LockTx(m.ctx, o.tx, key, opts...)
-	refused := there && before.refuses(a.Owner(), false)
-	a.remember(key, before, there && !busy, !busy && !refused, noWait, false)
+	before, there, busy := m.asks(t, o, a, key, kind.noWait, kind.noWait || kind.shared)
+	err := a.LockTx(m.ctx, o.tx, key, kind.options()...)
+	refused := there && before.held()
+	kind.remember(a, key, before, there && !busy)
 	switch {
 	case busy:
 		m.isBusy(err, key)
@@ -83,12 +78,15 @@ func (m *machine) lockTx(t *rapid.T) {
 	case refused:
 		m.isHeld(err, o.view, key)
 		o.lock(key, perhaps)
-		o.gaps = o.gaps || noWait
+		o.gaps = o.gaps || kind.noWait
 	default:
 		m.must(err)
-		o.write(key, m.lockedRow(a, before))
+		o.locks[key] = locked
+		if r, writes := kind.lockedRow(a, before, there); writes {
+			o.write(key, r)
+		}
 	}
-	m.done.count(fmt.Sprintf("LockTx (busy %v, refused %v)", busy, refused && !busy))
+	m.done.count(fmt.Sprintf("LockTx %v (busy %v, refused %v)", kind, busy, refused && !busy))
 }
 
 func (m *machine) acquireManyTx(t *rapid.T) {
@@ -100,8 +98,8 @@ func (m *machine) acquireManyTx(t *rapid.T) {
 		if others := m.locked(key, o); others == perhaps || others == locked && !want.noWait {
 			t.Skip("would wait, or might")
 		}
-		r, there := o.row(key)
-		if inserts(r, there, a.Owner(), want.reclaim) && !m.mayInsert(o) {
+		_, there := o.row(key)
+		if !there && !m.mayInsert(o) {
 			t.Skip("might wait")
 		}
 		if !m.anywhere(key) {
@@ -176,14 +174,18 @@ func (m *machine) renewTx(t *rapid.T) {
 }
 
 func (m *machine) verifyTx(t *rapid.T) {
-	m.withLease(t, "VerifyTx", func(o *opened, h *handle) error { return h.lease.VerifyTx(m.ctx, o.tx) }, func(o *opened, h *handle, _ row) {
+	m.withLease(t, "VerifyTx", func(o *opened, h *handle) error { return h.lease.VerifyTx(m.ctx, o.tx) }, func(o *opened, h *handle, r row) {
 		o.lock(h.key, locked)
+		if h.actor.multi { // whose fences write, and so renew
+			r.expired = false
+			o.write(h.key, r)
+		}
 	})
 }
 
 func (m *machine) releaseTx(t *rapid.T) {
 	m.withLease(t, "ReleaseTx", func(o *opened, h *handle) error { return h.lease.ReleaseTx(m.ctx, o.tx) }, func(o *opened, h *handle, r row) {
-		r.status = txlock.StatusInactive
+		r.status, r.lease = txlock.StatusInactive, 0
 		o.write(h.key, r)
 	})
 }

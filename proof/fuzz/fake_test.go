@@ -246,7 +246,7 @@ func (c *fakeConn) exec(name string, args []driver.NamedValue) (driver.Result, e
 	if err := c.call(atExec, name); err != nil {
 		return nil, err
 	}
-	c.ensures = c.ensures || strings.HasPrefix(name, "EnsureLock")
+	c.ensures = c.ensures || name == "MakeKey" || name == "EnsureKeys"
 	return fakeResult{c, name, c.fake.answers(name, args)}, nil
 }
 

@@ -86,7 +86,7 @@ func (op operation) attempt(t *testing.T, prepared bool, f *fault, n int, always
 			b.txID = b.fake.txs
 		}
 		b.fake.answer = func(name string, args []driver.NamedValue) answer {
-			if op.fresh && name == "InspectLock" && !b.fake.ensured {
+			if op.fresh && name == "ListKeys" && !b.fake.ensured {
 				return answer{}
 			}
 			if in := op.answers[name]; in != nil {
@@ -147,6 +147,9 @@ func (o outcome) effect() (e effect) {
 		}
 		switch c.what {
 		case atExec, atQuery:
+			if c.name == "ClusterVariables" { // once, and again after a lost connection
+				break
+			}
 			statements[c.tx] = append(statements[c.tx], c.name)
 		case atCommit:
 			committed[c.tx] = c.err == nil
@@ -240,7 +243,7 @@ func (v verdict) success() string {
 		rest := v.clean.calls[v.place+1:]
 		last := len(rest) == 0 || rest[0].what != atNext // which ends the rows anyhow
 		switch name := v.failed.name; {
-		case name == "VerifyLock", strings.HasPrefix(name, "LockRows") && !last:
+		case slices.Contains([]string{"VerifyLease", "LockKeyNoWait", "ShareKey"}, name), strings.HasPrefix(name, "LockKeys") && !last:
 			return "success, without the row that it is about"
 		}
 		return "" // as if there were nothing
@@ -370,15 +373,13 @@ func (v verdict) sentinel() string {
 // isEnsuring reports whether it is a key's row that was to be made, by transactions
 // beside the one that matters: one that reads, and where that finds none, another.
 func (v verdict) isEnsuring() bool {
-	if v.op.inTx {
+	switch {
+	case v.op.inTx:
 		return v.failed.tx != v.clean.txID
+	case !v.op.fresh:
+		return false
 	}
-	i := slices.IndexFunc(v.clean.calls, func(c call) bool { return strings.HasPrefix(c.name, "EnsureLock") })
-	if i >= 0 && slices.ContainsFunc(v.clean.calls, func(c call) bool {
-		return c.tx == v.clean.calls[i].tx && (c.name == "RevokeLock" || c.name == "RetireLock")
-	}) {
-		return false // the very transaction that matters
-	}
+	i := slices.IndexFunc(v.clean.calls, func(c call) bool { return c.name == "MakeKey" || c.name == "EnsureKeys" })
 	return i >= 0 && v.failed.tx != 0 && (v.failed.tx == v.clean.calls[i].tx || v.failed.tx == v.clean.calls[i].tx-1)
 }
 
@@ -394,7 +395,7 @@ func (v verdict) isReading() bool {
 // to be lost.
 func (v verdict) heartbeatSentinel() string {
 	beats := v.failed.tx != 0 && slices.ContainsFunc(v.clean.calls, func(c call) bool {
-		return c.tx == v.failed.tx && slices.Contains([]string{"RenewLeases", "ExtendLease"}, c.name)
+		return c.tx == v.failed.tx && c.name == "RenewLeases"
 	})
 	switch {
 	case !beats || v.fault.class == gone || v.failed.what == atRollback || v.failed.what == atStmtClose:
@@ -491,7 +492,7 @@ func (v verdict) statementSentinel() string {
 
 // releases reports that the failure is at the end of a Run, which does not wait.
 func (v verdict) releases() bool {
-	return slices.Contains([]string{"ReleaseLock", "VerifyLock"}, v.failed.name)
+	return slices.Contains([]string{"ReleaseLease", "VerifyLease", "ClusterVariables"}, v.failed.name)
 }
 
 // fencedSentinel: package sql begins again on what it takes for a connection that

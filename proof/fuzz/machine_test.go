@@ -102,7 +102,7 @@ func execAll(ctx context.Context, db *sql.DB, statements ...string) error {
 
 func newMachine(t *rapid.T, db *sql.DB, done *tally) *machine {
 	m := &machine{T: t, ctx: context.Background(), db: db, done: done, world: &world{rows: make(map[string]row), floors: make(map[uint32]int64)}}
-	m.must(execAll(m.ctx, db, `DELETE FROM helix_locks`, `DELETE FROM helix_lock_extensions`, `UPDATE helix_lock_floor SET floor_epoch = 0`, `UPDATE ledger SET n = 0`))
+	m.must(execAll(m.ctx, db, `DELETE FROM helix_locks`, `UPDATE helix_lock_floor SET floor_epoch = 0`, `UPDATE ledger SET n = 0`))
 	m.actor("one", txlock.WithOwner("1"))
 	m.actor("one again", txlock.WithOwner("1"))
 	m.actor("two", txlock.WithOwner("2"), txlock.WithMultiWriter())
@@ -175,19 +175,20 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 func (m *machine) compare(*rapid.T) {
 	m.Helper()
 	got := make(map[string]string)
-	rows, err := m.db.QueryContext(m.ctx, `SELECT lock_key, owner_id, epoch, status, status = 1 AND expires_at <= UTC_TIMESTAMP(6), lease_id < 0 FROM helix_locks`)
+	rows, err := m.db.QueryContext(m.ctx, `SELECT lock_key, owner_id, epoch, status, expires_at <= UTC_TIMESTAMP(6), lease_id <> 0 FROM helix_locks`)
 	m.must(err)
 	defer rows.Close() //nolint:errcheck // read to the end
 	for rows.Next() {
 		var r row
 		var key string
-		m.must(rows.Scan(&key, &r.owner, &r.epoch, &r.status, &r.expired, &r.kept))
-		got[key] = fmt.Sprintf("%q %d %v, expired %v, kept %v", r.owner, r.epoch, r.status, r.expired, r.kept)
+		var leased bool
+		m.must(rows.Scan(&key, &r.owner, &r.epoch, &r.status, &r.expired, &leased))
+		got[key] = fmt.Sprintf("%q %d %v, expired %v, leased %v", r.owner, r.epoch, r.status, r.expired, leased)
 	}
 	m.must(rows.Err())
 	want := make(map[string]string)
 	for key, r := range m.world.rows {
-		want[key] = fmt.Sprintf("%q %d %v, expired %v, kept %v", r.owner, r.epoch, r.status, r.expired && r.status == txlock.StatusActive, r.kept)
+		want[key] = fmt.Sprintf("%q %d %v, expired %v, leased %v", r.owner, r.epoch, r.status, !r.held(), r.lease != 0)
 	}
 	if !maps.Equal(got, want) {
 		m.Fatalf("committed is %v, should be %v", got, want)
@@ -255,12 +256,6 @@ func (m *machine) mayInsert(but *opened) bool {
 	return true
 }
 
-// inserts reports whether an acquisition writes a row that was not there: of the key,
-// or of the extension of the lease that it takes over.
-func inserts(r row, there bool, owner string, reclaim bool) bool {
-	return !there || r.claimed(owner, reclaim)
-}
-
 // anywhere is a key's row if it is there for a reader of what is not committed.
 func (m *machine) anywhere(key string) bool {
 	for _, o := range []*opened{m.caller, m.rival} {
@@ -291,15 +286,14 @@ func (m *machine) drawHandle(t *rapid.T) *handle {
 
 // request is what an acquisition asks for.
 type request struct {
-	ttl                   time.Duration
-	reclaim, kept, noWait bool
+	ttl             time.Duration
+	reclaim, noWait bool
 }
 
 func drawRequest(t *rapid.T) request {
 	return request{
 		ttl:     hour * time.Duration(rapid.IntRange(1, 3).Draw(t, "hours")),
 		reclaim: rapid.IntRange(0, 2).Draw(t, "reclaim") == 2,
-		kept:    rapid.IntRange(0, 2).Draw(t, "kept") == 2,
 		noWait:  rapid.Bool().Draw(t, "no wait"),
 	}
 }
@@ -308,9 +302,6 @@ func (r request) options() []txlock.AcquireOption {
 	opts := []txlock.AcquireOption{txlock.TTL(r.ttl)}
 	if r.reclaim {
 		opts = append(opts, txlock.Reclaim())
-	}
-	if r.kept {
-		opts = append(opts, txlock.Kept())
 	}
 	if r.noWait {
 		opts = append(opts, txlock.NoWait())
@@ -321,13 +312,62 @@ func (r request) options() []txlock.AcquireOption {
 // granted is the row of a key that was acquired.
 func (m *machine) granted(a *actor, before row, r request) row {
 	m.nextID++
-	return row{owner: a.Owner(), epoch: before.epoch + 1, status: txlock.StatusActive, lease: m.nextID, ttl: r.ttl, kept: r.kept && !a.multi}
+	return row{owner: a.Owner(), epoch: before.epoch + 1, status: txlock.StatusActive, lease: m.nextID, ttl: r.ttl}
 }
 
-// locked is the row of a key that was locked for a transaction.
-func (m *machine) lockedRow(a *actor, before row) row {
-	m.nextID++
-	return row{owner: a.Owner(), epoch: before.epoch + 1, status: txlock.StatusInactive, lease: -m.nextID}
+// lockKind is how a key is locked for a transaction.
+type lockKind struct {
+	newEpoch, shared, noWait bool
+	writes                   bool // also a row that is there and free
+}
+
+// drawLock draws a kind of lock that the actor can have.
+func drawLock(t *rapid.T, a *actor) (k lockKind) {
+	switch rapid.SampledFrom([]string{"plain", "plain", "no wait", "new epoch", "shared"}).Draw(t, "lock") {
+	case "no wait":
+		k.noWait = true
+	case "new epoch":
+		k.newEpoch, k.noWait = true, rapid.Bool().Draw(t, "no wait")
+	case "shared":
+		k.shared = !a.multi
+	}
+	k.writes = k.newEpoch || a.multi
+	return k
+}
+
+func (k lockKind) options() (opts []txlock.AcquireOption) {
+	if k.noWait {
+		opts = append(opts, txlock.NoWait())
+	}
+	if k.newEpoch {
+		opts = append(opts, txlock.NewEpoch())
+	}
+	if k.shared {
+		opts = append(opts, txlock.Shared())
+	}
+	return opts
+}
+
+func (k lockKind) String() string {
+	return fmt.Sprintf("(new epoch %v, shared %v, no wait %v)", k.newEpoch, k.shared, k.noWait)
+}
+
+// lockedRow is the row of a key that was locked for a transaction, free, and whether the
+// lock writes it: with an epoch of its own, over a lease that has expired, or anew.
+func (k lockKind) lockedRow(a *actor, before row, there bool) (r row, writes bool) {
+	if k.writes || before.status == txlock.StatusActive {
+		return row{owner: a.Owner(), epoch: before.epoch + 1, status: txlock.StatusInactive}, true
+	}
+	return before, !there
+}
+
+// remember is what the actor remembers of a key that it has asked to lock.
+func (k lockKind) remember(a *actor, key string, r row, there bool) {
+	if k.writes {
+		a.remember(key, r, there)
+	} else {
+		a.rememberLock(key, r, there)
+	}
 }
 
 // isLease fails the test unless a lease is as the model says, and keeps it.
@@ -348,7 +388,7 @@ func (m *machine) isHeld(err error, v *view, keys ...string) {
 		m.Fatalf("got %v; one of %q is held", err, keys)
 	}
 	r, _ := v.row(held.Key)
-	if most := r.left(); held.RetryAfter > most || held.RetryAfter < most-hour/2 {
+	if most := r.ttl; held.RetryAfter > most || held.RetryAfter < most-hour/2 {
 		m.Fatalf("got %v; it has about %v left", err, most)
 	}
 }

@@ -11,45 +11,27 @@ import (
 
 // row is the row of a key, as the model has it.
 type row struct {
-	owner    string
-	epoch    int64
-	status   txlock.Status
-	lease    int // which handle's; 0 for nobody's, below for a lock
-	ttl      time.Duration
-	expired  bool // an hour ago
-	kept     bool
-	extended bool // for another hour
+	owner   string
+	epoch   int64
+	status  txlock.Status
+	lease   int // which handle's; 0 for nobody's
+	ttl     time.Duration
+	expired bool // an hour ago
 }
 
 // The rules, in words of their own.
 
-// held: a lease is active, and neither over by its expiry nor, where its heartbeat
-// has extended it, by that.
-func (r row) held() bool {
-	return r.status == txlock.StatusActive && (!r.expired || r.kept && r.extended)
-}
+// held: a lease is active, and not over by its expiry.
+func (r row) held() bool { return r.status == txlock.StatusActive && !r.expired }
 
 // refuses: it is held, and not by who takes its own back.
 func (r row) refuses(owner string, reclaim bool) bool {
 	return r.held() && (!reclaim || r.owner != owner)
 }
 
-// claimed: whoever takes it over has to see to its extension first.
-func (r row) claimed(owner string, reclaim bool) bool {
-	return r.status == txlock.StatusActive && r.expired && r.kept && (!reclaim || r.owner != owner)
-}
-
 // stands: the handle is of the newest lease, which was not released. Its expiry does
 // not matter.
-func (r row) stands(h *handle) bool { return r.lease == h.number && r.status == txlock.StatusActive }
-
-// left is, at most, what a held lease still has.
-func (r row) left() time.Duration {
-	if r.expired {
-		return hour
-	}
-	return r.ttl
-}
+func (r row) stands(h *handle) bool { return r.lease == h.number }
 
 // world is what is committed.
 type world struct {
@@ -157,36 +139,38 @@ type actor struct {
 }
 
 // remember follows that memory: an acquisition was sent, for a row that was there or
-// not, in the view of its transaction.
-func (a *actor) remember(key string, r row, there, granted, noWait, reclaim bool) {
+// not, in the view of its transaction. It remembers a key that it found free.
+func (a *actor) remember(key string, r row, there bool) {
 	switch {
 	case !there:
 		delete(a.known, key)
-	case granted && (noWait || !a.known[key]) && !r.claimed(a.Owner(), reclaim):
+	case !r.held():
 		a.known[key] = true
 	}
 }
 
+// rememberLock does so for a lock that writes nothing: a key that was under a lease or
+// retired is not remembered.
+func (a *actor) rememberLock(key string, r row, there bool) {
+	if !there || r.status == txlock.StatusInactive {
+		a.remember(key, r, there)
+	}
+}
+
 // heldBy are the keys that refuse an acquisition of many, and may be named as the one
-// whose lease has the longest time left; those that are held by an extension alone
-// are only looked at where nothing else is held.
+// whose lease has the longest time left.
 func heldBy(v *view, keys []string, owner string, reclaim bool) (named []string) {
 	var longest time.Duration
-	for _, byExtension := range []bool{false, true} {
-		for _, key := range keys {
-			r, there := v.row(key)
-			if !there || !r.refuses(owner, reclaim) || r.expired != byExtension {
-				continue
-			}
-			if r.left() > longest {
-				named, longest = nil, r.left()
-			}
-			if r.left() == longest {
-				named = append(named, key)
-			}
+	for _, key := range keys {
+		r, there := v.row(key)
+		if !there || !r.refuses(owner, reclaim) {
+			continue
 		}
-		if named != nil {
-			break
+		if r.ttl > longest {
+			named, longest = nil, r.ttl
+		}
+		if r.ttl == longest {
+			named = append(named, key)
 		}
 	}
 	return slices.Clip(named)

@@ -4,10 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gox-helix/gox-helix/txlock"
@@ -49,47 +50,49 @@ func insertID(ids ...int64) (answers []answer) {
 
 func oneRow(values ...driver.Value) []answer { return []answer{{rows: [][]driver.Value{values}}} }
 
-var freeRow = oneRow([]byte("a"), []byte("another"), int64(6), int64(0), int64(0), int64(1), int64(1), int64(1))
+var freeRow = oneRow([]byte("a"), []byte("another"), int64(6), int64(0), int64(-1), int64(1), int64(1), int64(1))
 
 // usual is what a server answers where all goes well.
 func usual(name string, args []driver.NamedValue) answer {
 	switch name {
-	case "AcquireLock", "AcquireKnownLock", "LockKnownLock":
+	case "AcquireLease", "AcquireKnownLease":
 		return answer{insertID: 7, affected: 1}
+	case "LockKey", "LockKeyNoWait":
+		return oneRow(int64(0))[0]
+	case "ShareKey":
+		return oneRow(int64(0), int64(-1), int64(0))[0]
+	case "EnsureKey":
+		return answer{insertID: 4, affected: 1}
+	case "MakeKey":
+		return answer{affected: 1}
+	case "ClusterVariables":
+		return oneRow([]byte("wsrep_on"), []byte("OFF"))[0]
 	case "SELECT n FROM ledger":
 		return oneRow([]byte("1"))[0]
-	case "AcquireLockNoWait":
+	case "AcquireLeaseNoWait":
 		return answer{insertID: 7, affected: 2}
-	case "VerifyLock":
+	case "VerifyLease":
 		return oneRow(int64(7))[0]
-	case "InspectLock":
-		return freeRow[0]
-	case "ClaimExtension":
-		return answer{insertID: 5, affected: 1}
-	case "LockRows", "LockRowsNoWait":
+	case "LockKeys", "LockKeysNoWait":
 		var a answer
 		for i := range batchSize(args) {
-			a.rows = append(a.rows, []driver.Value{i, int64(6), int64(0)})
+			a.rows = append(a.rows, []driver.Value{i, []byte("another"), int64(6), int64(0), int64(-1)})
 		}
 		return a
-	case "MissingLocks", "LockPurgeable":
+	case "MissingKeys", "LockPurgeable":
 		return oneRow(int64(0))[0]
-	case "TakeLocks":
+	case "AcquireLeases":
 		return answer{affected: batchSize(args)}
 	case "RenewLeases":
 		return answer{affected: 2 * batchSize(args)}
 	case "StandingLeases":
 		return oneRow(int64(0), (30 * time.Second).Microseconds())[0]
-	case "LockOldExtensions":
-		return oneRow(int64(3))[0]
 	case "PurgeCandidates":
 		return oneRow([]byte("a"), int64(9), int64(1), int64(1))[0]
 	case "LockFloors":
 		return oneRow(int64(9))[0]
-	case "ListLocks":
+	case "ListKeys":
 		return freeRow[0]
-	case "RetireLock":
-		return answer{affected: 1}
 	}
 	return answer{affected: 1}
 }
@@ -97,10 +100,9 @@ func usual(name string, args []driver.NamedValue) answer {
 // batchSize is how many keys a statement for many is about: see lockdb.Batch.
 func batchSize(args []driver.NamedValue) int64 {
 	for _, a := range args {
-		if s, ok := a.Value.(string); ok && len(s) > 32 {
-			if n, err := strconv.ParseInt(s[:4], 10, 64); err == nil {
-				return n
-			}
+		var entries []json.RawMessage
+		if s, ok := a.Value.(string); ok && json.Unmarshal([]byte(s), &entries) == nil {
+			return int64(len(entries))
 		}
 	}
 	return 0
@@ -119,6 +121,26 @@ func acquired(opts ...txlock.AcquireOption) func(b *bench) {
 func knows(b *bench) {
 	b.fake.answer = func(string, []driver.NamedValue) answer { return answer{insertID: 6, affected: 2} }
 	acquired()(b)
+}
+
+// skipped keeps a lease whose row was locked when its heartbeat came, some time ago.
+func skipped(b *bench) {
+	acquired()(b)
+	answers := b.fake.answer
+	b.fake.answer = func(name string, args []driver.NamedValue) answer {
+		switch name {
+		case "RenewLeases":
+			return answer{}
+		case "StandingLeases":
+			return oneRow(int64(0), (20 * time.Second).Microseconds())[0]
+		}
+		return answers(name, args)
+	}
+	keep, stop := context.WithCancel(b.Context())
+	must(b.T, b.lease.KeepAlive(keep))
+	time.Sleep(12 * time.Second)
+	stop()
+	synctest.Wait()
 }
 
 func nothing(context.Context, *sql.Tx) error { return nil }
@@ -158,24 +180,32 @@ func operations() []operation {
 		lease, err := b.locker.Acquire(ctx, "a")
 		return leaseOr(b, lease, err)
 	}
-	claims := map[string][]answer{"AcquireLock": insertID(-1), "AcquireLockNoWait": insertID(-1), "AcquireKnownLock": insertID(7)}
+	expired := map[string][]answer{"EnsureKey": insertID(2), "LockKey": oneRow(int64(1)), "LockKeyNoWait": oneRow(int64(1)), "ShareKey": oneRow(int64(1), int64(-1), int64(0))}
+	held := map[string][]answer{"AcquireLease": insertID(-1), "AcquireKnownLease": insertID(7)}
 	a, ab := []string{"a"}, []string{"a", "b"}
 	multi := []txlock.Option{txlock.WithMultiWriter()}
 	return []operation{
 		{name: "AcquireTx", inTx: true, keys: a, run: acquireTx()},
 		{name: "AcquireTx of a known key", inTx: true, keys: a, prepare: knows, run: acquireTx()},
-		{name: "AcquireTx of a known key that was purged", inTx: true, keys: a, prepare: knows, answers: map[string][]answer{"AcquireKnownLock": insertID(0)}, run: acquireTx()},
-		{name: "AcquireTx of an expired lease that was kept", inTx: true, keys: a, answers: claims, run: acquireTx()},
+		{name: "AcquireTx of a known key that was purged", inTx: true, keys: a, prepare: knows, answers: map[string][]answer{"AcquireKnownLease": insertID(0)}, run: acquireTx()},
+		{name: "AcquireTx with Reclaim", inTx: true, keys: a, answers: held, run: acquireTx(txlock.Reclaim())},
 		{name: "AcquireTx with NoWait", inTx: true, keys: a, run: acquireTx(txlock.NoWait())},
 		{name: "AcquireTx with NoWait of a fresh key", inTx: true, keys: a, fresh: true, run: acquireTx(txlock.NoWait())},
-		{name: "AcquireTx with NoWait of an expired lease that was kept", inTx: true, keys: a, prepare: knows, answers: claims, run: acquireTx(txlock.NoWait())},
 		{name: "AcquireManyTx", inTx: true, keys: ab, run: acquireMany()},
-		{name: "AcquireManyTx of an expired lease that was kept", inTx: true, keys: ab, answers: map[string][]answer{"LockRows": {{rows: [][]driver.Value{{int64(0), int64(6), int64(1)}, {int64(1), int64(6), int64(0)}}}}}, run: acquireMany()},
 		{name: "AcquireManyTx with NoWait", inTx: true, keys: ab, run: acquireMany(txlock.NoWait())},
 		{name: "LockTx", inTx: true, keys: a, run: lockTx()},
 		{name: "LockTx of a known key", inTx: true, keys: a, prepare: knows, run: lockTx()},
-		{name: "LockTx of a known key that was leased or purged", inTx: true, keys: a, prepare: knows, answers: map[string][]answer{"LockKnownLock": insertID(0)}, run: lockTx()},
+		{name: "LockTx of a known key that was purged", inTx: true, keys: a, prepare: knows, answers: map[string][]answer{"LockKey": {{}}}, run: lockTx()},
+		{name: "LockTx of an expired lease", inTx: true, keys: a, answers: expired, run: lockTx()},
+		{name: "LockTx of a known key with an expired lease", inTx: true, keys: a, prepare: knows, answers: expired, run: lockTx()},
+		{name: "LockTx with NewEpoch", inTx: true, keys: a, run: lockTx(txlock.NewEpoch())},
+		{name: "LockTx that writes", inTx: true, keys: a, opts: multi, run: lockTx()},
 		{name: "LockTx with NoWait", inTx: true, keys: a, run: lockTx(txlock.NoWait())},
+		{name: "LockTx with NoWait of a fresh key", inTx: true, keys: a, fresh: true, run: lockTx(txlock.NoWait())},
+		{name: "LockTx with NoWait of an expired lease", inTx: true, keys: a, answers: expired, run: lockTx(txlock.NoWait())},
+		{name: "LockTx with Shared", inTx: true, keys: a, run: lockTx(txlock.Shared())},
+		{name: "LockTx with Shared of a fresh key", inTx: true, keys: a, fresh: true, run: lockTx(txlock.Shared())},
+		{name: "LockTx with Shared of an expired lease", inTx: true, keys: a, answers: expired, run: lockTx(txlock.Shared())},
 		{name: "RenewTx", inTx: true, keys: a, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.RenewTx(ctx, b.tx) }},
 		{name: "VerifyTx", inTx: true, keys: a, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.VerifyTx(ctx, b.tx) }},
 		{name: "VerifyTx that writes", inTx: true, keys: a, opts: multi, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.VerifyTx(ctx, b.tx) }},
@@ -183,7 +213,7 @@ func operations() []operation {
 
 		{name: "TryAcquire", keys: a, run: tryAcquire()},
 		{name: "TryAcquire with NoWait of a fresh key", keys: a, fresh: true, run: tryAcquire(txlock.NoWait())},
-		{name: "TryAcquire of an expired lease that was kept", keys: a, answers: claims, run: tryAcquire()},
+		{name: "TryAcquire with Reclaim", keys: a, answers: held, run: tryAcquire(txlock.Reclaim())},
 		{name: "Acquire", keys: a, waits: true, run: acquire},
 		{name: "Acquire of a fresh key", keys: a, waits: true, fresh: true, run: acquire},
 		{name: "Renew", keys: a, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.Renew(ctx) }},
@@ -192,13 +222,21 @@ func operations() []operation {
 		{name: "Do with NoWait of a fresh key", keys: a, fresh: true, run: func(ctx context.Context, b *bench) error {
 			return b.locker.Do(ctx, "a", business, txlock.NoWait())
 		}},
+		{name: "Do with Shared of a fresh key", keys: a, fresh: true, run: func(ctx context.Context, b *bench) error {
+			return b.locker.Do(ctx, "a", business, txlock.Shared())
+		}},
+		{name: "Do with NewEpoch", keys: a, run: func(ctx context.Context, b *bench) error {
+			return b.locker.Do(ctx, "a", business, txlock.NewEpoch())
+		}},
 		{name: "InTx", keys: a, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.InTx(ctx, business) }},
 		{name: "InTx that writes", keys: a, opts: multi, prepare: acquired(), run: func(ctx context.Context, b *bench) error { return b.lease.InTx(ctx, business) }},
 		{name: "Run", keys: a, waits: true, run: func(ctx context.Context, b *bench) error {
 			return b.locker.Run(ctx, "a", func(ctx context.Context, lease *txlock.Lease) error { return lease.InTx(ctx, nothing) })
 		}},
 		{name: "KeepAlive", keys: a, beats: true, prepare: acquired(), run: keepAlive},
-		{name: "KeepAlive of a locked row", keys: a, beats: true, prepare: acquired(), answers: map[string][]answer{"RenewLeases": {{}}}, run: keepAlive},
+		{name: "KeepAlive of a locked row", keys: a, beats: true, prepare: acquired(), answers: map[string][]answer{"RenewLeases": {{}}, "StandingLeases": oneRow(int64(0), (20 * time.Second).Microseconds())}, run: keepAlive},
+		{name: "InTx of a lease whose heartbeats are skipped", keys: a, prepare: skipped, answers: map[string][]answer{"RenewLeases": {{affected: 2}}}, run: func(ctx context.Context, b *bench) error { return b.lease.InTx(ctx, business) }},
+		{name: "InTx beside another one, of a lease whose heartbeats are skipped", keys: a, prepare: skipped, answers: map[string][]answer{"RenewLeases": {{}}}, run: func(ctx context.Context, b *bench) error { return b.lease.InTx(ctx, business) }},
 		{name: "KeepAlive on a cluster", keys: a, beats: true, opts: multi, prepare: acquired(), run: keepAlive},
 		{name: "Inspect", keys: a, run: func(ctx context.Context, b *bench) error {
 			info, err := b.locker.Inspect(ctx, "a")
@@ -228,9 +266,8 @@ func operations() []operation {
 		}},
 		{name: "Revoke", keys: a, run: func(ctx context.Context, b *bench) error { return b.locker.Revoke(ctx, "a") }},
 		{name: "Retire", keys: a, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
-		{name: "Revoke on a cluster, of a key without a row", keys: a, opts: multi, answers: map[string][]answer{"RevokeLock": {{}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Revoke(ctx, "a") }},
-		{name: "Retire on a cluster, of a key without a row", keys: a, opts: multi, answers: map[string][]answer{"RetireLock": {{}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
-		{name: "Retire of an expired lease that was kept", keys: a, answers: map[string][]answer{"RetireLock": {{insertID: -1}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
+		{name: "Revoke on a cluster, of a key without a row", keys: a, opts: multi, answers: map[string][]answer{"RevokeKey": {{}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Revoke(ctx, "a") }},
+		{name: "Retire on a cluster, of a key without a row", keys: a, opts: multi, answers: map[string][]answer{"RetireKey": {{}, {affected: 1}}}, run: func(ctx context.Context, b *bench) error { return b.locker.Retire(ctx, "a") }},
 		{name: "Purge", run: func(ctx context.Context, b *bench) error {
 			n, err := b.locker.Purge(ctx, txlock.PurgeOptions{})
 			if err == nil && n > 1 {
@@ -271,7 +308,7 @@ func keepAlive(ctx context.Context, b *bench) error {
 	select {
 	case <-held.Done():
 		return context.Cause(held)
-	case <-time.After(25 * time.Second): // on the test's clock
+	case <-time.After(24 * time.Second): // on the test's clock
 	}
 	// What is over by its heartbeat's failures alone shows at the deadline.
 	if b.fake.failing() {

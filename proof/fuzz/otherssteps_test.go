@@ -26,23 +26,26 @@ func (m *machine) rivalBegins(t *rapid.T) {
 	a := m.drawActor(t)
 	before, there := m.world.rows[key]
 	switch {
-	case inserts(before, there, a.Owner(), false) && !m.mayInsert(nil):
+	case !there && !m.mayInsert(nil):
 		t.Skip("might wait")
 	case !there:
 		before = m.world.fresh(key)
 	}
+	kind := lockKind{writes: a.multi}
 	o := m.open(sql.LevelReadCommitted)
 	m.rival = o
 	err := a.LockTx(m.ctx, o.tx, key)
-	refused := before.refuses(a.Owner(), false)
-	a.remember(key, before, there, !refused, false, false)
-	if refused {
+	kind.remember(a, key, before, there)
+	if before.held() {
 		m.isHeld(err, o.view, key)
 		o.lock(key, perhaps)
 		return
 	}
 	m.must(err)
-	o.write(key, m.lockedRow(a, before))
+	o.locks[key] = locked
+	if r, writes := kind.lockedRow(a, before, there); writes {
+		o.write(key, r)
+	}
 	m.done.count("rival")
 }
 
@@ -67,7 +70,7 @@ func (m *machine) tryAcquire(t *rapid.T) {
 	}
 	before, there := m.world.rows[key]
 	busy := others == locked || !there && want.noWait && a.known[key] // that is remembered, and gone since
-	if !busy && inserts(before, there, a.Owner(), want.reclaim) && !m.mayInsert(nil) {
+	if !busy && !there && !m.mayInsert(nil) {
 		t.Skip("might wait")
 	}
 	if busy && others == locked && !a.known[key] && !m.anywhere(key) {
@@ -78,7 +81,7 @@ func (m *machine) tryAcquire(t *rapid.T) {
 	}
 	lease, err := a.TryAcquire(m.ctx, key, want.options()...)
 	refused := there && before.refuses(a.Owner(), want.reclaim)
-	a.remember(key, before, (there || want.noWait) && !busy, !busy && !refused, want.noWait, want.reclaim)
+	a.remember(key, before, (there || want.noWait) && !busy)
 	switch {
 	case busy:
 		m.isBusy(err, key)
@@ -91,28 +94,30 @@ func (m *machine) tryAcquire(t *rapid.T) {
 		m.world.rows[key] = r
 		m.isLease(lease, a, key, r)
 	}
-	if there && before.claimed(a.Owner(), want.reclaim) {
-		m.done.count(fmt.Sprintf("TryAcquire of what may have been extended (refused %v)", refused))
-	}
 	m.done.count(fmt.Sprintf("TryAcquire (busy %v, refused %v)", busy, refused && !busy))
 }
 
 // do locks in a transaction of its own, with a business row that nobody else writes.
 func (m *machine) do(t *rapid.T) {
 	a, key := m.drawActor(t), drawKey(t)
+	kind := drawLock(t, a)
 	before, there := m.world.rows[key]
-	if m.locked(key, nil) != unlocked || inserts(before, there, a.Owner(), false) && !m.mayInsert(nil) {
+	if m.locked(key, nil) != unlocked || !there && !m.mayInsert(nil) {
 		t.Skip("might wait")
 	}
+	busy := false
 	if !there {
 		before = m.world.fresh(key)
+		if busy = a.known[key] && (kind.noWait || kind.shared); !busy && (kind.noWait || kind.shared) {
+			m.world.rows[key], there = before, true // which stays, whatever becomes of the lock
+		}
 	}
-	refused := before.refuses(a.Owner(), false)
+	refused := before.held()
 	errNo := errors.New("no")
 	no := rapid.IntRange(0, 3).Draw(t, "fails") == 3
 	n := m.number(`SELECT n FROM ledger WHERE id = 2`)
 	err := a.Do(m.ctx, key, func(ctx context.Context, tx *sql.Tx) error {
-		if epoch, ok := txlock.EpochFromContext(ctx); !ok || epoch != before.epoch+1 {
+		if epoch, ok := txlock.EpochFromContext(ctx); ok != kind.newEpoch || ok && epoch != before.epoch+1 {
 			t.Fatalf("epoch %d, %v; want %d", epoch, ok, before.epoch+1)
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE ledger SET n = n + 1 WHERE id = 2`)
@@ -120,9 +125,11 @@ func (m *machine) do(t *rapid.T) {
 			err = errNo
 		}
 		return err
-	})
-	a.remember(key, before, there, !refused, false, false)
+	}, kind.options()...)
+	kind.remember(a, key, before, there)
 	switch {
+	case busy:
+		m.isBusy(err, key)
 	case refused:
 		m.isHeld(err, newView(m.world), key)
 	case no:
@@ -131,13 +138,13 @@ func (m *machine) do(t *rapid.T) {
 		}
 	default:
 		m.must(err)
-		m.world.rows[key] = m.lockedRow(a, before)
+		m.world.rows[key], _ = kind.lockedRow(a, before, there)
 		n++
 	}
 	if got := m.number(`SELECT n FROM ledger WHERE id = 2`); got != n {
 		t.Fatalf("the ledger says %d, should be %d", got, n)
 	}
-	m.done.count(fmt.Sprintf("Do (refused %v)", refused))
+	m.done.count(fmt.Sprintf("Do %v (refused %v)", kind, refused))
 }
 
 // withFreeRow draws a lease whose row no open transaction has.
@@ -167,7 +174,7 @@ func (m *machine) renew(t *rapid.T) {
 
 func (m *machine) release(t *rapid.T) {
 	m.withFreeRow(t, "Release", func(h *handle) error { return h.lease.Release(m.ctx) }, func(h *handle, r row) {
-		r.status = txlock.StatusInactive
+		r.status, r.lease = txlock.StatusInactive, 0
 		m.world.rows[h.key] = r
 	})
 }
@@ -180,11 +187,15 @@ func (m *machine) inTx(t *rapid.T) {
 			_, err := tx.ExecContext(ctx, `UPDATE ledger SET n = n + 1 WHERE id = 2`)
 			return err
 		})
-	}, func(*handle, row) {
+	}, func(h *handle, r row) {
 		if !called {
 			t.Fatal("the function was not called")
 		}
 		called = false
+		if h.actor.multi { // whose fences write, and so renew
+			r.expired = false
+			m.world.rows[h.key] = r
+		}
 	})
 	if called {
 		t.Fatal("the function was called")
@@ -204,7 +215,7 @@ func (m *machine) revoke(t *rapid.T) {
 	}
 	if there || makes {
 		r.epoch++
-		r.status, r.lease, r.kept = txlock.StatusInactive, 0, false
+		r.status, r.lease = txlock.StatusInactive, 0
 		m.world.rows[key] = r
 	}
 	m.done.count("Revoke")
@@ -214,7 +225,7 @@ func (m *machine) retire(t *rapid.T) {
 	a, key := m.drawActor(t), drawKey(t)
 	r, there := m.world.rows[key]
 	makes := a.multi && !there
-	if m.locked(key, nil) != unlocked || (makes || there && r.claimed("", false)) && !m.mayInsert(nil) {
+	if m.locked(key, nil) != unlocked || makes && !m.mayInsert(nil) {
 		t.Skip("would wait")
 	}
 	err := a.Retire(m.ctx, key)
@@ -227,7 +238,7 @@ func (m *machine) retire(t *rapid.T) {
 	}
 	m.must(err)
 	if there || makes {
-		r.status, r.lease, r.kept = txlock.StatusDeletable, 0, false
+		r.status, r.lease = txlock.StatusDeletable, 0
 		m.world.rows[key] = r
 	}
 	m.done.count("Retire")
@@ -285,7 +296,7 @@ func (m *machine) inspect(t *rapid.T) {
 	if info.Key != key || info.Owner != r.owner || info.Epoch != r.epoch || info.Status != r.status || info.Held() != r.held() {
 		t.Fatalf("got %+v, want %+v", info, r)
 	}
-	if most := r.left(); r.held() && (info.Remaining > most || info.Remaining < most-hour/2) {
+	if most := r.ttl; r.held() && (info.Remaining > most || info.Remaining < most-hour/2) {
 		t.Fatalf("got %+v; it has about %v left", info, most)
 	}
 }
@@ -317,9 +328,6 @@ func (m *machine) expire(t *rapid.T) {
 	m.must(err)
 	m.world.rows[key] = r
 	m.done.count("expire")
-	if r.kept && r.lease != 0 && m.mayInsert(nil) && rapid.Bool().Draw(t, "extended") {
-		m.extend(key)
-	}
 }
 
 // rowToExpire is the row of a key if the test can write it.
@@ -329,16 +337,4 @@ func (m *machine) rowToExpire(key string) (row, bool) {
 	}
 	r, there := m.world.rows[key]
 	return r, there && m.locked(key, nil) == unlocked
-}
-
-// extend does what a heartbeat does for a lease that is kept, and whose row is locked.
-func (m *machine) extend(key string) {
-	_, err := m.db.ExecContext(m.ctx, `INSERT INTO helix_lock_extensions (lease_id, expires_at)
-		SELECT -l.lease_id, UTC_TIMESTAMP(6) + INTERVAL 1 HOUR FROM helix_locks AS l WHERE l.lock_key = ?
-		ON DUPLICATE KEY UPDATE expires_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR`, key)
-	m.must(err)
-	r := m.world.rows[key]
-	r.extended = true
-	m.world.rows[key] = r
-	m.done.count("extend")
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,17 +68,23 @@ func (r *requests) answer(name string, args []driver.NamedValue) answer {
 		r.args = append(r.args, a.Value)
 	}
 	switch name {
-	case "LockRows":
+	case "LockKeys":
 		a := answer{}
 		for i := range r.batch(r.args) {
-			a.rows = append(a.rows, []driver.Value{int64(i), int64(i), int64(0)})
+			a.rows = append(a.rows, []driver.Value{int64(i), []byte("another"), int64(i), int64(0), int64(-1)})
 		}
 		return a
-	case "TakeLocks":
+	case "AcquireLeases":
 		return answer{affected: int64(len(r.batch(r.args)))}
-	case "VerifyLock":
+	case "VerifyLease":
 		return answer{rows: [][]driver.Value{{int64(1)}}}
-	case "InspectLock":
+	case "ClusterVariables":
+		return answer{}
+	case "LockKey", "LockKeyNoWait":
+		return answer{rows: [][]driver.Value{{int64(0)}}}
+	case "ShareKey":
+		return answer{rows: [][]driver.Value{{int64(0), int64(-1), int64(0)}}}
+	case "ListKeys":
 		return answer{rows: [][]driver.Value{{unhex(r.T, r.args[0]), []byte(r.owner), int64(1), int64(1), int64(1), int64(1), int64(1), int64(1)}}}
 	}
 	return answer{insertID: 1, affected: 1}
@@ -117,7 +123,7 @@ func (r *requests) named(key string, byOwner bool) {
 			digits, ok := a.(string)
 			found = found || ok && strings.EqualFold(digits, hexOf(name))
 		}
-		if found != is && (is || r.owner != key) {
+		if found != is && (is || r.owner != key && r.owner != key+"\x00") { // ListKeys has the latter as a bound
 			r.Fatalf("%q: %v in what was sent: %v", name, found, r.args)
 		}
 	}
@@ -140,9 +146,6 @@ func (r *requests) one(key string, ttl time.Duration, choice uint8) {
 	if choice&1 != 0 {
 		opts = append(opts, txlock.Reclaim())
 	}
-	if choice&2 != 0 {
-		opts = append(opts, txlock.Kept())
-	}
 	lease, err := r.locker.AcquireTx(ctx, tx, key, opts...)
 	if !isTTL(ttl) {
 		if !isInvalid(err, txlock.ErrInvalidTTL) || r.sent.Load() != 0 {
@@ -157,15 +160,23 @@ func (r *requests) one(key string, ttl time.Duration, choice uint8) {
 	}
 	r.named(key, true)
 	must(r.T, lease.RenewTx(ctx, tx))
-	r.named(key, true)
+	r.named(key, false)
 	if isTTL(ttl) && lease.Deadline().IsZero() {
 		r.Fatal("no deadline")
 	}
 	must(r.T, lease.VerifyTx(ctx, tx))
-	r.named(key, true)
+	r.named(key, false)
 	must(r.T, lease.ReleaseTx(ctx, tx))
-	r.named(key, true)
+	r.named(key, false)
 	must(r.T, r.locker.LockTx(ctx, tx, key))
+	r.named(key, false)
+	if choice&2 != 0 {
+		must(r.T, r.locker.LockTx(ctx, tx, key, txlock.NoWait()))
+	} else {
+		must(r.T, r.locker.LockTx(ctx, tx, key, txlock.Shared()))
+	}
+	r.named(key, false)
+	must(r.T, r.locker.LockTx(ctx, tx, key, txlock.NewEpoch()))
 	r.named(key, true)
 	must(r.T, r.locker.Revoke(ctx, key))
 	r.named(key, false)
@@ -238,36 +249,21 @@ func (r *requests) many(keys []string, ttl time.Duration, choice uint8) {
 	}
 }
 
-var errNoBatch = errors.New("no argument is a batch")
-
 // batch are the keys of a statement for many: see lockdb.Batch.
 func (r *requests) batch(args []any) (keys []string) {
 	r.Helper()
 	for _, a := range args {
-		digits, ok := a.(string)
-		if !ok || len(digits) < 4 {
+		var entries [][3]json.RawMessage
+		if text, ok := a.(string); !ok || json.Unmarshal([]byte(text), &entries) != nil {
 			continue
 		}
-		var n int
-		if _, err := fmt.Sscanf(digits[:4], "%d", &n); err != nil || n == 0 || len(digits) < 4+28*n {
-			continue
+		for _, e := range entries {
+			var digits string
+			must(r.T, json.Unmarshal(e[0], &digits))
+			keys = append(keys, string(unhex(r.T, digits)))
 		}
-		rest := digits[4+28*n:]
-		for i := range n {
-			var at, length int
-			_, err := fmt.Sscanf(digits[4+28*i:][:9], "%6d%3d", &at, &length)
-			must(r.T, err)
-			if len(rest) < 2*length || at != len(digits)-len(rest)+1 {
-				must(r.T, errNoBatch)
-			}
-			keys = append(keys, string(unhex(r.T, rest[:2*length])))
-			rest = rest[2*length:]
-		}
-		if rest == "" {
-			return keys
-		}
-		keys = nil
+		return keys
 	}
-	must(r.T, errNoBatch)
+	r.Fatalf("no argument of %v is a batch", args)
 	return nil
 }

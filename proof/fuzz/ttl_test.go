@@ -75,7 +75,7 @@ func refusesTTL(t *testing.T, l *txlock.Locker, s session, ttl time.Duration) {
 		}
 	}
 	// A lock has none, be it a good one.
-	for _, opt := range []txlock.AcquireOption{opt, txlock.TTL(hour), txlock.Reclaim(), txlock.Kept()} {
+	for _, opt := range []txlock.AcquireOption{opt, txlock.TTL(hour), txlock.Reclaim()} {
 		if err := l.LockTx(ctx, tx, key, opt); !isInvalid(err, txlock.ErrInvalidArgument) {
 			t.Fatalf("LockTx: got %v", err)
 		}

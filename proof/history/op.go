@@ -14,13 +14,16 @@ const (
 	Acquire   Kind = "acquire"   // in a transaction of the library
 	AcquireTx Kind = "acquireTx" // in a transaction of the client, with a row that says so
 	Turn      Kind = "turn"      // acquired, worked and released in one transaction, with a row that says so
-	Lock      Kind = "lock"      // for one transaction, with a row that says so
+	Lock      Kind = "lock"      // for one transaction, with a row that says so; its epoch is the one that it found
+	EpochLock Kind = "epochLock" // the same with an epoch of its own
+	Share     Kind = "share"     // a shared lock for one transaction, with a row that says so
 	Renew     Kind = "renew"
 	Fence     Kind = "fence" // a transaction that verified the lease, with a row that says so
 	Release   Kind = "release"
 	ReleaseTx Kind = "releaseTx" // in a transaction of the client, with a row that says so
 	Trust     Kind = "trust"     // looked at the local deadline, and found that it had not passed
 	Bump      Kind = "bump"      // wrote under the lease and without a fence
+	Siege     Kind = "siege"     // kept a lease whose own fences had its row locked all the time; Lost if that ended it
 	Revoke    Kind = "revoke"
 	Retire    Kind = "retire"
 	Purge     Kind = "purge" // about no key
@@ -29,12 +32,15 @@ const (
 
 // HasRow reports whether the operation writes a business row in its transaction.
 func (k Kind) HasRow() bool {
-	return k == AcquireTx || k == Turn || k == Lock || k == Fence || k == ReleaseTx
+	return k == AcquireTx || k == Turn || k == Lock || k == EpochLock || k == Share || k == Fence || k == ReleaseTx
 }
+
+// Counts reports whether the operation adds one to the fenced counter.
+func (k Kind) Counts() bool { return k.HasRow() && k != AcquireTx && k != Share }
 
 // Changes reports whether the operation changes something about its key.
 func (k Kind) Changes() bool {
-	return k != Fence && k != Trust && k != Bump && k != Purge && k != Inspect
+	return k != Fence && k != Trust && k != Bump && k != Siege && k != Purge && k != Inspect
 }
 
 // Outcome is what came of an operation.

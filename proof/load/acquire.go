@@ -33,9 +33,7 @@ func (c *client) acquire(ctx context.Context, key string, acquire func(context.C
 	op := c.op(history.Acquire, key)
 	ttl := c.ttl()
 	options := c.options(op, ttl)
-	if op.Kept = c.chance(30); op.Kept {
-		options = append(options, txlock.Kept())
-	}
+	op.Kept = c.chance(30)
 	c.recorder.Call(op)
 	lease, err := acquire(ctx, key, options...)
 	var unknown *txlock.CommitUnknownError

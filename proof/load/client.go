@@ -114,10 +114,12 @@ func (c *client) next(ctx context.Context) {
 		c.acquireWaiting(ctx, key)
 	case n < 47:
 		c.acquireMany(ctx)
-	case n < 57:
+	case n < 56:
 		c.do(ctx, key)
-	case n < 65:
+	case n < 63:
 		c.lockOwn(ctx, key)
+	case n < 68:
+		c.share(ctx, key)
 	case n < 73:
 		c.turn(ctx, key)
 	case n < 76:

@@ -27,7 +27,7 @@ func (c *client) fenceConnector(ctx context.Context, h *holding) {
 	db.SetMaxOpenConns(1)
 	op := c.about(history.Fence, h)
 	c.recorder.Call(op)
-	err := c.transactOn(ctx, db, func(tx *sql.Tx) error {
+	err := c.transactOn(ctx, db, nil, func(tx *sql.Tx) error {
 		return c.work(ctx, tx, op, h.op, h.Epoch())
 	})
 	o := c.returns(op, err)
@@ -35,8 +35,8 @@ func (c *client) fenceConnector(ctx context.Context, h *holding) {
 	c.settle(h, o)
 }
 
-// fenceLong keeps a fenced transaction open for longer than the TTL, in which the
-// heartbeat cannot renew the lease in its row, and then looks whether it is trusted.
+// fenceLong keeps a fenced transaction open for longer than the TTL, in which nothing
+// renews the lease, and then looks whether it is trusted.
 func (c *client) fenceLong(h *holding) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Patience+3*h.ttl)
 	defer cancel()

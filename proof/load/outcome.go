@@ -70,11 +70,11 @@ func autocommitted(err error) error {
 
 // transact runs body in a transaction of the client's own, and commits it.
 func (w *worker) transact(ctx context.Context, body func(tx *sql.Tx) error) error {
-	return w.transactOn(ctx, w.db, body)
+	return w.transactOn(ctx, w.db, nil, body)
 }
 
-func (w *worker) transactOn(ctx context.Context, db *sql.DB, body func(tx *sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+func (w *worker) transactOn(ctx context.Context, db *sql.DB, options *sql.TxOptions, body func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, options)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	for i := range w.Clients {
 		all.Go(func() { newClient(w, i).run(ctx) })
 	}
+	all.Go(func() { newClient(w, w.Clients).besiege(ctx) })
 	all.Go(func() { w.report(ctx, json.NewEncoder(out)) })
 	for {
 		var o Order

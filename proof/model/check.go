@@ -81,7 +81,7 @@ func (r Rules) Check(ops []history.Op, patience time.Duration) []*Violation {
 // says reports whether the outcome says something about its key.
 func (r Rules) says(op *history.Op) bool {
 	switch {
-	case op.Kind == history.Bump || op.Kind == history.Purge:
+	case op.Kind == history.Bump || op.Kind == history.Siege || op.Kind == history.Purge:
 		return false
 	case op.Outcome == history.OK:
 		return (op.Kind != history.Trust || r.Clock) && (op.Kind != history.Inspect || r.Fresh)

@@ -43,6 +43,10 @@ func about(kind history.Kind, lease, at int64) history.Op {
 	return history.Op{Kind: kind, Lease: lease, Call: at, TTL: 1000}
 }
 
+func locked(kind history.Kind, at, epoch int64) history.Op {
+	return history.Op{ID: 7, Kind: kind, Call: at, Epoch: epoch}
+}
+
 func with(op history.Op, change func(*history.Op)) history.Op { change(&op); return op }
 
 func unknown(op history.Op) history.Op {
@@ -72,9 +76,11 @@ func TestLegal(t *testing.T) {
 		"retired and purged":             told(acquired(1, 0, 1), about(history.Release, 1, 10), about(history.Retire, 0, 20), came(about(history.Inspect, 0, 30), history.NotFound), acquired(2, 40, 9)),
 		"revoked without a row":          told(about(history.Revoke, 0, 0), acquired(1, 10, 1)),
 		"retired without a row":          told(about(history.Retire, 0, 0), acquired(1, 10, 1)),
-		"locks":                          told(history.Op{Kind: history.Lock, Call: 0, Epoch: 1}, history.Op{Kind: history.Lock, Call: 10, Epoch: 2}),
+		"locks":                          told(locked(history.Lock, 0, 3), with(acquired(1, 10, 4), func(op *history.Op) { op.TTL = 10 }), with(locked(history.Share, 30, 5), func(op *history.Op) { op.ID = 8 })),
+		"locks of their own epochs":      told(locked(history.EpochLock, 0, 1), with(locked(history.EpochLock, 10, 2), func(op *history.Op) { op.ID = 8 })),
+		"a lock of a retired key":        told(acquired(1, 0, 5), about(history.Release, 1, 10), about(history.Retire, 0, 20), locked(history.Lock, 30, 9), came(about(history.Inspect, 0, 40), history.NotFound)),
 		"reclaimed":                      told(acquired(1, 0, 1), with(acquired(2, 10, 2), func(op *history.Op) { op.Reclaim = true })),
-		"side by side, in another order": told(with(acquired(1, 0, 2), func(op *history.Op) { op.Return = 50 }), history.Op{Kind: history.Lock, Call: 10, Epoch: 1}),
+		"side by side, in another order": told(with(acquired(1, 0, 2), func(op *history.Op) { op.Return = 50 }), history.Op{Kind: history.EpochLock, Call: 10, Epoch: 1}),
 		"kept":                           told(with(acquired(1, 0, 1), func(op *history.Op) { op.Kept = true }), came(acquired(2, 5000, 0), history.Held), about(history.Trust, 1, 6000)),
 		"read":                           told(acquired(1, 0, 1), history.Op{Kind: history.Inspect, Call: 10, Epoch: 1, Status: 1}),
 	} {
@@ -108,7 +114,12 @@ func TestIllegal(t *testing.T) {
 		"lost though standing":       {told(acquired(1, 0, 1), came(with(about(history.Fence, 1, 20), func(op *history.Op) { op.ID = 7 }), history.Lost)), 7, 2},
 		"trusted though taken over":  {told(acquired(1, 0, 1), acquired(2, 1100, 2), with(about(history.Trust, 1, 1200), func(op *history.Op) { op.ID = 7 })), 7, 3},
 		"retired though held":        {told(acquired(1, 0, 1), with(about(history.Retire, 0, 20), func(op *history.Op) { op.ID = 7 })), 7, 2},
-		"a lock though held":         {told(acquired(1, 0, 1), history.Op{ID: 7, Kind: history.Lock, Call: 10, Epoch: 2}), 7, 2},
+		"a lock though held":         {told(acquired(1, 0, 1), locked(history.EpochLock, 10, 2)), 7, 2},
+		"a shared one though held":   {told(acquired(1, 0, 1), locked(history.Share, 10, 1)), 7, 2},
+		"a lock of an old epoch":     {told(acquired(1, 0, 2), about(history.Release, 1, 10), locked(history.Lock, 20, 1)), 7, 3},
+		"a lock of the next epoch":   {told(acquired(1, 0, 2), about(history.Release, 1, 10), locked(history.Lock, 20, 3)), 7, 3},
+		"an expired lease passed by": {told(acquired(1, 0, 1), locked(history.Lock, 1100, 1)), 7, 2},
+		"a fence after a lock":       {told(acquired(1, 0, 1), with(locked(history.Lock, 1100, 2), func(op *history.Op) { op.ID = 8 }), with(about(history.Fence, 1, 1200), func(op *history.Op) { op.ID = 7 })), 7, 3},
 		"gone though not purged":     {told(acquired(1, 0, 1), history.Op{ID: 7, Kind: history.Inspect, Call: 10, Outcome: history.NotFound}), 7, 2},
 		"an old read":                {told(acquired(1, 0, 1), about(history.Release, 1, 10), history.Op{ID: 7, Kind: history.Inspect, Call: 20, Epoch: 1, Status: 1}), 7, 3},
 		"an unknown one both ways":   {told(unknown(acquired(1, 0, 1)), acquired(2, 1100, 2), about(history.Release, 2, 1200), acquired(3, 1300, 2)), 3, 4},

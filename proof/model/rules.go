@@ -75,11 +75,13 @@ func (r Rules) happened(s state, op *history.Op) (state, bool) {
 			s.notAfter = op.Return + op.TTL + slack(op.TTL)
 		}
 		return s, true
-	case history.Turn, history.Lock:
+	case history.Turn, history.EpochLock:
 		if !r.mayBeFree(s, op) || !epochFits(s, op) {
 			return s, false
 		}
 		return freed(raised(s, op)), true
+	case history.Lock, history.Share:
+		return r.locked(s, op)
 	case history.Renew:
 		if !s.holds(op.Lease) {
 			return s, false
@@ -109,10 +111,31 @@ func (r Rules) happened(s state, op *history.Op) (state, bool) {
 		return s, true
 	case history.Inspect:
 		return s, r.reads(s, op)
-	case history.Bump, history.Purge: // say nothing
+	case history.Bump, history.Siege, history.Purge: // say nothing
 		return s, true
 	}
 	return s, false
+}
+
+// locked is the state after a lock without an epoch of its own. It takes over a lease
+// that has expired, so that its holder is fenced, and else changes nothing: it has the
+// epoch that it found.
+func (r Rules) locked(s state, op *history.Op) (state, bool) {
+	switch {
+	case !r.mayBeFree(s, op):
+		return s, false
+	case s.status == active:
+		return freed(raised(s, op)), epochFits(s, op)
+	case op.Epoch != 0 && (op.Epoch < s.epoch || op.Epoch > s.epoch && !s.loose):
+		return s, false
+	}
+	if s.status == absent {
+		s.status = inactive
+	}
+	if op.Epoch != 0 {
+		s.epoch, s.loose = op.Epoch, s.status == retired
+	}
+	return s, true
 }
 
 // mayBeMissing reports whether there may be no row.

@@ -35,10 +35,10 @@ func Count(ctx context.Context, db *sql.DB, ops []history.Op) (Counters, error) 
 			c.Leased.Acknowledged++
 		case op.Kind == history.Bump && op.Outcome == history.Unknown:
 			c.Leased.Unknown++
-		case op.Kind.HasRow() && op.Kind != history.AcquireTx && op.Outcome == history.OK:
+		case op.Kind.Counts() && op.Outcome == history.OK:
 			p.fenced++
 			c.Fenced.Acknowledged++
-		case op.Kind.HasRow() && op.Kind != history.AcquireTx && op.Outcome == history.Unknown:
+		case op.Kind.Counts() && op.Outcome == history.Unknown:
 			c.Fenced.Unknown++
 		}
 		acked[op.Key] = p

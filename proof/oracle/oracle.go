@@ -29,17 +29,19 @@ var rules = []rule{
 	{"a fenced counter is not the number of its rows", `
 		SELECT c.k, CONCAT(c.n, ' instead of ', COUNT(w.op))
 		FROM proof_counters AS c LEFT JOIN proof_writes AS w ON w.k = c.k GROUP BY c.k, c.n HAVING c.n <> COUNT(w.op)`},
+	{"a counter changed under a shared lock", `
+		SELECT k, CONCAT('operation ', op, ' read ', n, ', and then ', again) FROM proof_shared WHERE n <> again`},
 	{"an epoch went back", `
 		SELECT k, CONCAT('number ', n, ' was written under epoch ', epoch, ', after epoch ', earlier)
 		FROM (SELECT k, n, epoch, MAX(epoch) OVER (PARTITION BY k ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier FROM proof_writes) AS w
 		WHERE earlier > epoch`},
 	{"two owners had one epoch", `
 		SELECT k, CONCAT('epoch ', epoch, ' is that of operations ', GROUP_CONCAT(DISTINCT lease))
-		FROM (SELECT k, epoch, lease FROM proof_writes UNION SELECT k, epoch, op FROM proof_acquired) AS e
+		FROM (SELECT k, epoch, lease FROM proof_writes WHERE lease <> 0 UNION SELECT k, epoch, op FROM proof_acquired) AS e
 		GROUP BY k, epoch HAVING COUNT(DISTINCT lease) > 1`},
 	{"business rows are ahead of the lock", `
 		SELECT e.k, CONCAT('epoch ', MAX(e.epoch), ', while the lock is at ', COALESCE(MAX(l.epoch), -1), ' and the floor at ', MAX(f.floor_epoch))
-		FROM (SELECT k, epoch FROM proof_writes UNION SELECT k, epoch FROM proof_acquired) AS e
+		FROM (SELECT k, epoch FROM proof_writes UNION SELECT k, epoch FROM proof_acquired UNION SELECT k, epoch FROM proof_shared) AS e
 		JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(e.k), 256)
 		LEFT JOIN helix_locks AS l ON l.lock_key = e.k
 		GROUP BY e.k HAVING MAX(e.epoch) > GREATEST(COALESCE(MAX(l.epoch), 0), MAX(f.floor_epoch))`},
@@ -81,7 +83,8 @@ func (r rule) check(ctx context.Context, db *sql.DB) (_ Finding, err error) {
 
 // Rows are the operations that wrote business rows, with their epochs.
 func Rows(ctx context.Context, db *sql.DB) (map[int64]int64, error) {
-	rows, err := db.QueryContext(ctx, `SELECT op, epoch FROM proof_writes UNION SELECT op, epoch FROM proof_acquired`)
+	rows, err := db.QueryContext(ctx, `
+		SELECT op, epoch FROM proof_writes UNION SELECT op, epoch FROM proof_acquired UNION SELECT op, epoch FROM proof_shared`)
 	if err != nil {
 		return nil, fmt.Errorf("oracle: reading the business rows: %w", err)
 	}

@@ -16,12 +16,13 @@ import (
 
 func TestMain(m *testing.M) { servertest.Main(m) }
 
-// sound is a database in which nothing is wrong: key k was locked, acquired, fenced
-// and locked again.
+// sound is a database in which nothing is wrong: key k was locked, acquired, fenced,
+// locked again, and locked without an epoch, and with others.
 var sound = []string{
-	`INSERT INTO proof_writes (op, k, n, epoch, lease) VALUES (1, 'k', 1, 1, 1), (3, 'k', 2, 2, 2), (4, 'k', 3, 2, 2), (5, 'k', 4, 4, 5)`,
+	`INSERT INTO proof_writes (op, k, n, epoch, lease) VALUES (1, 'k', 1, 1, 1), (3, 'k', 2, 2, 2), (4, 'k', 3, 2, 2), (5, 'k', 4, 4, 5), (6, 'k', 5, 4, 0)`,
+	`INSERT INTO proof_shared (op, k, n, again, epoch) VALUES (7, 'k', 5, 5, 4)`,
 	`INSERT INTO proof_acquired (op, k, epoch) VALUES (2, 'k', 2)`,
-	`INSERT INTO proof_counters (k, leased, n) VALUES ('k', 7, 4), ('other', 0, 0)`,
+	`INSERT INTO proof_counters (k, leased, n) VALUES ('k', 7, 5), ('other', 0, 0)`,
 	`INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at) VALUES ('k', 'o', 4, 0, 0, NOW(), NOW(), NOW(), NOW())`,
 }
 
@@ -56,13 +57,17 @@ func TestCheck(t *testing.T) {
 		}{
 			"sound": {},
 			"two of one number": {
-				[]string{`INSERT INTO proof_writes (op, k, n, epoch, lease) VALUES (9, 'k', 4, 4, 5)`, `UPDATE proof_counters SET n = 5 WHERE k = 'k'`},
-				[]string{`DELETE FROM proof_writes WHERE op = 9`, `UPDATE proof_counters SET n = 4 WHERE k = 'k'`},
+				[]string{`INSERT INTO proof_writes (op, k, n, epoch, lease) VALUES (9, 'k', 4, 4, 5)`, `UPDATE proof_counters SET n = 6 WHERE k = 'k'`},
+				[]string{`DELETE FROM proof_writes WHERE op = 9`, `UPDATE proof_counters SET n = 5 WHERE k = 'k'`},
 				[]string{"the same value twice"}, "2 transactions made it 4",
 			},
 			"an increment lost": {
-				[]string{`UPDATE proof_counters SET n = 3 WHERE k = 'k'`}, []string{`UPDATE proof_counters SET n = 4 WHERE k = 'k'`},
-				[]string{"not the number of its rows"}, "3 instead of 4",
+				[]string{`UPDATE proof_counters SET n = 3 WHERE k = 'k'`}, []string{`UPDATE proof_counters SET n = 5 WHERE k = 'k'`},
+				[]string{"not the number of its rows"}, "3 instead of 5",
+			},
+			"a change under a shared lock": {
+				[]string{`UPDATE proof_shared SET again = 6`}, []string{`UPDATE proof_shared SET again = 5`},
+				[]string{"changed under a shared lock"}, "operation 7 read 5, and then 6",
 			},
 			"an epoch back": {
 				[]string{`UPDATE proof_writes SET epoch = 3 WHERE op = 1`}, []string{`UPDATE proof_writes SET epoch = 1 WHERE op = 1`},
@@ -78,10 +83,10 @@ func TestCheck(t *testing.T) {
 			},
 			"purged": {
 				[]string{`DELETE FROM helix_locks`, `UPDATE helix_lock_floor SET floor_epoch = 4 WHERE shard = MOD(CRC32('k'), 256)`},
-				[]string{sound[3], `UPDATE helix_lock_floor SET floor_epoch = 0`}, nil, "",
+				[]string{sound[4], `UPDATE helix_lock_floor SET floor_epoch = 0`}, nil, "",
 			},
 			"purged without floor": {
-				[]string{`DELETE FROM helix_locks`}, []string{sound[3]},
+				[]string{`DELETE FROM helix_locks`}, []string{sound[4]},
 				[]string{"ahead of the lock"}, "while the lock is at -1 and the floor at 0",
 			},
 		} {
@@ -109,19 +114,19 @@ func TestRowsAndCounters(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
 		db := database(t, s)
 		rows, err := Rows(t.Context(), db)
-		if err != nil || len(rows) != 5 || rows[2] != 2 || rows[5] != 4 {
+		if err != nil || len(rows) != 7 || rows[2] != 2 || rows[5] != 4 {
 			t.Errorf("%v, %v", rows, err)
 		}
 		var ops []history.Op
 		for range 9 {
 			ops = append(ops, history.Op{Key: "k", Kind: history.Bump, Outcome: history.OK})
 		}
-		for range 5 {
+		for range 6 {
 			ops = append(ops, history.Op{Key: "k", Kind: history.Fence, Outcome: history.OK}, history.Op{Key: "k", Kind: history.Fence, Outcome: history.Lost})
 		}
-		ops = append(ops, history.Op{Key: "other", Kind: history.Lock, Outcome: history.Unknown}, history.Op{Key: "other", Kind: history.Bump, Outcome: history.Unknown})
+		ops = append(ops, history.Op{Key: "k", Kind: history.Share, Outcome: history.OK}, history.Op{Key: "other", Kind: history.Lock, Outcome: history.Unknown}, history.Op{Key: "other", Kind: history.Bump, Outcome: history.Unknown})
 		c, err := Count(t.Context(), db, ops)
-		if want := (Counters{Leased: Counter{9, 1, 2}, Fenced: Counter{5, 1, 1}}); err != nil || c != want {
+		if want := (Counters{Leased: Counter{9, 1, 2}, Fenced: Counter{6, 1, 1}}); err != nil || c != want {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})

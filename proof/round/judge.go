@@ -85,11 +85,14 @@ func (f *field) judgeHistory(ops []history.Op, r *Result) error {
 	}
 	keys := map[string]bool{}
 	for i := range ops {
-		if ops[i].Kind != history.Purge { // which is about none
+		if ops[i].Kind != history.Purge && ops[i].Kind != history.Siege { // which are about none of them
 			keys[ops[i].Key] = true
 		}
 	}
 	r.Keys = len(keys)
+	if rules.Clock {
+		r.Findings = append(r.Findings, sieges(ops)...)
+	}
 	violations := rules.Check(ops, modelPatience)
 	for i, v := range violations {
 		if i == 0 {
@@ -98,21 +101,31 @@ func (f *field) judgeHistory(ops []history.Op, r *Result) error {
 				return err
 			}
 		}
-		r.Findings = append(r.Findings, Finding{Check: CheckHistory, Text: v.String(), After: returnedBy(ops, v)})
+		finding := Finding{Check: CheckHistory, Text: v.String()}
+		if i := slices.IndexFunc(ops, func(op history.Op) bool { return op.ID == v.Culprit }); i >= 0 {
+			finding.After = returnedBy(ops, &ops[i])
+		}
+		r.Findings = append(r.Findings, finding)
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.After, b.After) })
 	return nil
 }
 
-// returnedBy is how many operations had returned when a violation's last one had.
-func returnedBy(ops []history.Op, v *model.Violation) int {
-	i := slices.IndexFunc(ops, func(op history.Op) bool { return op.ID == v.Culprit })
-	if i < 0 {
-		return 0
+// sieges are leases that were lost to their own fences.
+func sieges(ops []history.Op) (found []Finding) {
+	for i, op := range ops {
+		if op.Kind == history.Siege && op.Outcome == history.Lost {
+			text := fmt.Sprintf("key %q: a lease was kept, and lost to its own fences, though each was short: %s", op.Key, op.Error)
+			found = append(found, Finding{Check: CheckHistory, Text: text, After: returnedBy(ops, &ops[i])})
+		}
 	}
-	n := 0
-	for j := range ops {
-		if ops[j].Return <= ops[i].Return {
+	return found
+}
+
+// returnedBy is how many operations had returned when this one had.
+func returnedBy(ops []history.Op, op *history.Op) (n int) {
+	for i := range ops {
+		if ops[i].Return <= op.Return {
 			n++
 		}
 	}
