@@ -17,13 +17,15 @@ import (
 // under a lease that is kept alive and under one that is long enough to need no renewal.
 func BenchmarkDueFences(b *testing.B) {
 	const side = 8
-	for _, c := range []struct {
+	type load struct {
 		name        string
 		length, ttl time.Duration
-	}{
-		{"50ms", 50 * time.Millisecond, 3 * time.Second},
-		{"2s", 2 * time.Second, 30 * time.Second},
-	} {
+	}
+	loads := []load{{"50ms", 50 * time.Millisecond, 3 * time.Second}, {"2s", 2 * time.Second, 30 * time.Second}}
+	if testing.Short() {
+		loads = []load{{"short", time.Millisecond, time.Second}}
+	}
+	for _, c := range loads {
 		for name, kept := range map[string]bool{"renewing": true, "not renewing": false} {
 			b.Run(c.name+"/"+name, func(b *testing.B) {
 				servertest.EachB(b, func(b *testing.B, s *servertest.Instance) {
