@@ -56,12 +56,12 @@ IN := .
 .PHONY: generate
 generate: ## write package lockdb from the migrations and lockdb/queries
 	$(SQLC) generate -f $(abspath $(IN))/sqlc.yaml
-	go -C tools run ./finish $(abspath $(IN))/lockdb/*.go
+	go -C tools run ./finish $(abspath $(IN))/lockdb/*.sql.go $(abspath $(IN))/lockdb/querier.go
 
 .PHONY: verify
 verify: ## fail if generated code, module files or formatting are not as they should be
 	$(SQLC) vet -f ../sqlc.yaml
-	@rm -rf .bin/generated && mkdir -p .bin/generated && cp -r sqlc.yaml migrations lockdb .bin/generated
+	@rm -rf .bin/generated && mkdir -p .bin/generated && cp -r sqlc.yaml migrations lockdb .bin/generated && rm .bin/generated/lockdb/*.sql.go
 	@$(MAKE) --no-print-directory generate IN=.bin/generated && diff -r lockdb .bin/generated/lockdb && rm -r .bin/generated
 	@for m in $(filter-out $(COMMAND),$(MODULES)) tools; do echo "go mod tidy -diff, go mod verify in $$m" && go -C $$m mod tidy -diff && go -C $$m mod verify >/dev/null || exit 1; done
 	@echo "the same in $(COMMAND)" && $(TIDY_COMMAND) -diff && go -C $(COMMAND) mod verify >/dev/null

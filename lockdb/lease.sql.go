@@ -13,14 +13,14 @@ import (
 const acquireKnownLease = `-- name: AcquireKnownLease :execresult
 UPDATE helix_locks
 SET
-    owner_id = UNHEX(?),
+    owner_id = UNHEX(CONVERT(? USING latin1)),
     epoch = LAST_INSERT_ID(epoch + 1),
     lease_id = ?,
     status = CAST(? AS SIGNED),
     expires_at = UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND,
     acquired_at = UTC_TIMESTAMP(6),
     updated_at = UTC_TIMESTAMP(6)
-WHERE lock_key = UNHEX(?) AND (expires_at <= UTC_TIMESTAMP(6)
+WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND (expires_at <= UTC_TIMESTAMP(6)
     OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at)) = 0)
 `
 
@@ -37,14 +37,14 @@ type AcquireKnownLeaseParams struct {
 //
 //	UPDATE helix_locks
 //	SET
-//	    owner_id = UNHEX(?),
+//	    owner_id = UNHEX(CONVERT(? USING latin1)),
 //	    epoch = LAST_INSERT_ID(epoch + 1),
 //	    lease_id = ?,
 //	    status = CAST(? AS SIGNED),
 //	    expires_at = UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND,
 //	    acquired_at = UTC_TIMESTAMP(6),
 //	    updated_at = UTC_TIMESTAMP(6)
-//	WHERE lock_key = UNHEX(?) AND (expires_at <= UTC_TIMESTAMP(6)
+//	WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND (expires_at <= UTC_TIMESTAMP(6)
 //	    OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at)) = 0)
 func (q *Queries) AcquireKnownLease(ctx context.Context, arg AcquireKnownLeaseParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireKnownLeaseStmt, acquireKnownLease,
@@ -98,7 +98,8 @@ type AcquireLeaseParams struct {
 //
 // The acquiring statements, and RetireKey, answer in LAST_INSERT_ID(), which comes with
 // the OK packet: above 0 the epoch won; below 0 the key is held, for so many microseconds;
-// 0 if there was no row to ask. The others answer by their affected rows.
+// 0 if there was no row to ask. The others, and a RetireKey that succeeds, answer by their
+// affected rows.
 //
 // Keep: every statement that finds its row changes it, so that affected rows are matched
 // rows whatever clientFoundRows says, and a multi-writer cluster certifies the row. In ON

@@ -86,9 +86,9 @@ SELECT status FROM helix_locks WHERE lock_key = UNHEX(?) FOR UPDATE
 // MariaDB with innodb_rollback_on_timeout would answer by rolling back.
 //
 // Keys and owners travel as hex, since the server would convert text between the session's
-// character sets. UNHEX(CONVERT(? USING latin1)) becomes UNHEX(CONVERT(? USING latin1)), for sessions that
-// compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey and AcquireKnownLease
-// do without, as an upsert follows where they find no row.
+// character sets. UPPER within UNHEX is sent as CONVERT(... USING latin1), for sessions that
+// compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey does without, as an
+// upsert follows where it finds no row.
 //
 //	SELECT status FROM helix_locks WHERE lock_key = UNHEX(?) FOR UPDATE
 func (q *Queries) LockKey(ctx context.Context, keyHex string) (int8, error) {
@@ -121,7 +121,7 @@ STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE
 `
 
-// Makes the row of a key for those who lock it later. Unlike EnsureKey it fails where there
+// Makes a key's row, to be locked later. Unlike EnsureKey it fails where there
 // is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
@@ -141,7 +141,7 @@ const shareKey = `-- name: ShareKey :one
 SELECT
     status,
     CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) AS SIGNED) AS remaining_micros,
-    CAST(@@global.read_only AS SIGNED) AS read_only
+    CAST(@@global.read_only NOT IN ('OFF', '0') AS SIGNED) AS read_only
 FROM helix_locks
 WHERE lock_key = UNHEX(CONVERT(? USING latin1))
     AND NOT EXISTS (SELECT 1 FROM helix_locks AS writable WHERE 1 = 0 FOR UPDATE)
@@ -162,7 +162,7 @@ type ShareKeyRow struct {
 //	SELECT
 //	    status,
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) AS SIGNED) AS remaining_micros,
-//	    CAST(@@global.read_only AS SIGNED) AS read_only
+//	    CAST(@@global.read_only NOT IN ('OFF', '0') AS SIGNED) AS read_only
 //	FROM helix_locks
 //	WHERE lock_key = UNHEX(CONVERT(? USING latin1))
 //	    AND NOT EXISTS (SELECT 1 FROM helix_locks AS writable WHERE 1 = 0 FOR UPDATE)

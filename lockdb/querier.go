@@ -15,14 +15,14 @@ type Querier interface {
 	//
 	//  UPDATE helix_locks
 	//  SET
-	//      owner_id = UNHEX(?),
+	//      owner_id = UNHEX(CONVERT(? USING latin1)),
 	//      epoch = LAST_INSERT_ID(epoch + 1),
 	//      lease_id = ?,
 	//      status = CAST(? AS SIGNED),
 	//      expires_at = UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND,
 	//      acquired_at = UTC_TIMESTAMP(6),
 	//      updated_at = UTC_TIMESTAMP(6)
-	//  WHERE lock_key = UNHEX(?) AND (expires_at <= UTC_TIMESTAMP(6)
+	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND (expires_at <= UTC_TIMESTAMP(6)
 	//      OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at)) = 0)
 	AcquireKnownLease(ctx context.Context, arg AcquireKnownLeaseParams) (sql.Result, error)
 	// Leases.
@@ -34,7 +34,8 @@ type Querier interface {
 	//
 	// The acquiring statements, and RetireKey, answer in LAST_INSERT_ID(), which comes with
 	// the OK packet: above 0 the epoch won; below 0 the key is held, for so many microseconds;
-	// 0 if there was no row to ask. The others answer by their affected rows.
+	// 0 if there was no row to ask. The others, and a RetireKey that succeeds, answer by their
+	// affected rows.
 	//
 	// Keep: every statement that finds its row changes it, so that affected rows are matched
 	// rows whatever clientFoundRows says, and a multi-writer cluster certifies the row. In ON
@@ -308,9 +309,9 @@ type Querier interface {
 	// MariaDB with innodb_rollback_on_timeout would answer by rolling back.
 	//
 	// Keys and owners travel as hex, since the server would convert text between the session's
-	// character sets. UNHEX(CONVERT(? USING latin1)) becomes UNHEX(CONVERT(? USING latin1)), for sessions that
-	// compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey and AcquireKnownLease
-	// do without, as an upsert follows where they find no row.
+	// character sets. UPPER within UNHEX is sent as CONVERT(... USING latin1), for sessions that
+	// compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey does without, as an
+	// upsert follows where it finds no row.
 	//
 	//
 	//  SELECT status FROM helix_locks WHERE lock_key = UNHEX(?) FOR UPDATE
@@ -348,7 +349,7 @@ type Querier interface {
 	//  LIMIT 1000
 	//  FOR UPDATE SKIP LOCKED
 	LockPurgeable(ctx context.Context, arg LockPurgeableParams) ([]int64, error)
-	// Makes the row of a key for those who lock it later. Unlike EnsureKey it fails where there
+	// Makes a key's row, to be locked later. Unlike EnsureKey it fails where there
 	// is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
@@ -480,7 +481,7 @@ type Querier interface {
 	//  SELECT
 	//      status,
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) AS SIGNED) AS remaining_micros,
-	//      CAST(@@global.read_only AS SIGNED) AS read_only
+	//      CAST(@@global.read_only NOT IN ('OFF', '0') AS SIGNED) AS read_only
 	//  FROM helix_locks
 	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1))
 	//      AND NOT EXISTS (SELECT 1 FROM helix_locks AS writable WHERE 1 = 0 FOR UPDATE)

@@ -176,7 +176,7 @@ func (l *Locker) acquireWaiting(ctx context.Context, q *lockdb.Queries, key stri
 	return answer, err
 }
 
-// acquireNoWait is acquireWaiting for those who would rather be refused.
+// acquireNoWait is acquireWaiting that does not wait.
 func (l *Locker) acquireNoWait(ctx context.Context, q *lockdb.Queries, key string, p lockdb.AcquireLeaseParams) (int64, error) {
 	answer, affected, err := answerOf(q.AcquireLeaseNoWait(ctx, lockdb.AcquireLeaseNoWaitParams(p)))
 	switch {

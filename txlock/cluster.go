@@ -30,8 +30,8 @@ func (l *Locker) checkServer(ctx context.Context, q *lockdb.Queries) error {
 		value[strings.ToLower(v.VariableName)] = strings.ToLower(v.Value)
 	}
 	kind := ""
-	switch provider := value["wsrep_provider"]; {
-	case value["wsrep_on"] == "on" && provider != "" && provider != "none":
+	switch {
+	case value["wsrep_on"] == "on" && value["wsrep_provider"] != "none":
 		kind = "Galera: wsrep_on is ON"
 	case value["group_replication_single_primary_mode"] == "off" && value["group_replication_group_name"] != "":
 		kind = "Group Replication: group_replication_single_primary_mode is OFF"

@@ -83,13 +83,15 @@ func (le *Lease) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.
 		}
 		seen.end(Result{Err: err, Epoch: le.epoch, Attempts: attempts})
 	}()
-	err = l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (int64, error) {
+	err = l.run(ctx, job{op: "fence", key: le.key, txOptions: l.txOptions}, func(tx *sql.Tx) (_ int64, err error) {
 		attempts++
-		if f != nil {
-			f.end(false)
-		}
 		f = le.newFence(false)
-		if err := f.verify(ctx, tx); err != nil {
+		defer func() {
+			if err != nil {
+				f.end(false)
+			}
+		}()
+		if err = f.verify(ctx, tx); err != nil {
 			le.noteLoss(err)
 			return le.epoch, err
 		}

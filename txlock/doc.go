@@ -35,8 +35,8 @@
 //
 //  1. One holder. Committed acquisitions of a key have strictly increasing epochs,
 //     across release, expiry, takeover, retirement, purge and server restart, as
-//     far as the server keeps what it has committed: see Limits. (It ends where the
-//     migrations are taken down: that drops the tables.)
+//     far as the server keeps what it has committed: see Limits. (`goose down` drops the
+//     tables; epochs then start over.)
 //  2. Fenced writes. If a transaction verified a lease and committed, no
 //     acquisition of the key with a greater epoch committed before it.
 //  3. Atomic. A lock operation in the caller's transaction takes effect if and
@@ -146,6 +146,8 @@
 //	(FencedConnector)
 //	the server is killed             as a lost connection        what was committed; epochs go on rising
 //	clocks differ, or jump           –                           a lease may be taken over early or late, and is then fenced
+//	several servers take writes, and ErrMultiWriter              nothing; New with WithMultiWriter or WithSingleWriter
+//	the Locker was not told
 //	the tables are missing           ErrNotMigrated              nothing; migrations.Up, or goose up
 //	an invalid key, TTL or argument  ErrInvalidKey, …            nothing was sent
 //

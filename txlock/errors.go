@@ -158,7 +158,7 @@ func (e *BusyError) Unwrap() error { return e.Err }
 type CommitUnknownError struct {
 	Key   string
 	Owner string
-	Epoch int64 // the epoch the transaction ran under
+	Epoch int64 // the epoch the transaction ran under; 0 for a lock without [NewEpoch]
 	Err   error // what the driver said
 }
 

@@ -12,11 +12,11 @@ import (
 // VerifyTx is the fence: it succeeds only if the lease is still the key's newest
 // and not released, and keeps it so until tx ends, since whoever would take it
 // over waits for tx. So if tx commits, no later acquisition of the key committed
-// before it. Expiry does not matter here: a lease that has expired but was not
+// before it. Verify once in a transaction. Expiry does not matter here: a lease that has expired but was not
 // taken over still fences. If tx is rolled back, nothing stays.
 //
-// It keeps other leases out, not other transactions of this one: what must not
-// run beside itself wants a lock of another key as well ([Locker.LockTx]).
+// It keeps other leases out, not other transactions of this one: to serialize those, also
+// lock another key ([Locker.LockTx]).
 //
 // On a server that takes no writes, a replica for one, the shared fence may say
 // yes to a lease that is lost on the primary; the writes of tx then fail.
@@ -37,8 +37,8 @@ func (le *Lease) VerifyTx(ctx context.Context, tx *sql.Tx) error {
 	if err := le.refuseNested(ctx, tx); err != nil {
 		return err
 	}
-	f := le.newFence(false)
-	defer f.endTurn() // how tx ends, a heartbeat will see
+	f := le.newFence(le.surrounding(ctx) != nil) // InTx has a shared lock already
+	defer f.endTurn()                            // how tx ends, a heartbeat will see
 	return f.verify(ctx, tx)
 }
 
@@ -64,9 +64,9 @@ type fence struct {
 
 // newFence begins the fence of a transaction. Heartbeats skip a row that is locked; so
 // where fences have kept them out, one fence at a time renews the lease.
-func (le *Lease) newFence(readOnly bool) *fence {
+func (le *Lease) newFence(shareOnly bool) *fence {
 	f := &fence{lease: le}
-	if readOnly {
+	if shareOnly {
 		return f
 	}
 	if le.locker.multiWriter {
@@ -121,8 +121,11 @@ func (f *fence) send(ctx context.Context, q *lockdb.Queries) (n int64, err error
 	if f.kind != fenceShares {
 		n, err := f.renew(ctx, q)
 		switch {
-		case err == nil && (n > 0 || f.kind == fenceRenews):
+		case err == nil && n > 0:
+			le.clearReleased() // whatever had the row before has ended
 			return n, nil
+		case err == nil && f.kind == fenceRenews:
+			return 0, nil
 		case err != nil && (!isReadOnlyTransaction(err) || le.locker.multiWriter):
 			return 0, err
 		}

@@ -19,7 +19,7 @@ type fencedTx struct {
 
 // saw notes an error after which the server may have rolled back.
 func (t *fencedTx) saw(err error) {
-	if t.aborted == nil && err != nil && (isConflict(err) || isConnectionLost(err) || isLockWaitTimeout(err)) {
+	if t.aborted == nil && err != nil && (isConflict(err) || isConnectionLost(err) || isEnded(err) || isLockWaitTimeout(err)) {
 		t.aborted = err
 	}
 }

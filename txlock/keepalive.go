@@ -11,7 +11,7 @@ import (
 // lease's mutex, but for those of the keeper.
 type kept struct {
 	on       bool
-	skipped  bool  // a heartbeat found the row locked, and nothing has renewed it since
+	skipped  bool  // a heartbeat did not renew it, and nothing has since
 	renewing bool  // a fence has taken the turn to renew
 	failure  error // why the last heartbeat failed
 	seen     observation
@@ -37,7 +37,7 @@ type kept struct {
 // commits: if it can lock the row at once, or waiting for the fenced transactions that are
 // open when two thirds of the time to the deadline have gone. So a lease stands as long as
 // each of its fenced transactions is shorter than a third of that time: let the TTL be a
-// few times the longest of them. A single transaction that outlasts the deadline ends
+// few times the longest of them. While a fence waits so, later ones wait behind it. A single transaction that outlasts the deadline ends
 // Lease.Context, though nobody can take the lease over before that transaction ends.
 //
 // When ctx ends, the lease is neither released nor lost: it runs out. When

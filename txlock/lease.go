@@ -60,7 +60,8 @@ func (le *Lease) epochOrZero() int64 {
 
 // Deadline returns the instant, on this process's monotonic clock, up to which
 // nobody else can have taken the lease over by expiry: nine tenths of the TTL
-// after the last acquisition or [Lease.Renew] was sent. The rest is a margin for
+// after the last acquisition, or the last renewal that is known to be committed, was sent.
+// The rest is a margin for
 // clocks that run at different speeds. It is advice about when to stop work that
 // is not fenced; what is fenced needs no clock. [Lease.RenewTx] does not move
 // it, since only the caller knows whether its transaction committed.

@@ -27,8 +27,8 @@ import (
 // are for leases: [ErrInvalidArgument].
 //
 // It is one statement for a key that is not under a lease; two for one that is, or whose
-// row was purged. A locking read changes no LAST_INSERT_ID(); a fresh key, a lease in the
-// way and NewEpoch do.
+// row was purged. LAST_INSERT_ID() changes with a key that this Locker has not seen, a lease
+// in the way, NewEpoch and WithMultiWriter.
 func (l *Locker) LockTx(ctx context.Context, tx *sql.Tx, key string, opts ...AcquireOption) error {
 	a, err := l.lockOptions(key, opts)
 	if err != nil {
@@ -152,7 +152,7 @@ func (r *rowLock) remember(status int8) {
 // rowMade is what EnsureKey answers for a new row; else it is one more than the status.
 const rowMade = 4
 
-// lockNoWait is lock for those who would rather be refused.
+// lockNoWait is lock that does not wait.
 func (r *rowLock) lockNoWait(ctx context.Context) (int8, error) {
 	status, err := r.q.LockKeyNoWait(ctx, r.keyHex)
 	switch {
@@ -170,9 +170,9 @@ func (r *rowLock) lockNoWait(ctx context.Context) (int8, error) {
 func (r *rowLock) share(ctx context.Context) (int8, error) {
 	row, err := r.q.ShareKey(ctx, r.keyHex)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows): // purged since: exclusive, this once
 		r.locker.known.forget(r.key)
-		return 0, &BusyError{Key: r.key, Err: errPurged}
+		return r.lock(ctx)
 	case err != nil:
 		return 0, r.failed(err)
 	case row.ReadOnly != 0:
@@ -183,8 +183,6 @@ func (r *rowLock) share(ctx context.Context) (int8, error) {
 	r.remember(row.Status)
 	return row.Status, nil
 }
-
-var errPurged = errors.New("its row has just been purged")
 
 // endExpired takes over a key whose lease has expired, so that its late holder is fenced.
 // It fails if the lease has not.

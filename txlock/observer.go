@@ -43,8 +43,7 @@ type Operation struct {
 type OperationName string
 
 // The operations that an [Observer] sees. One may happen within another: OpDo has
-// OpLocks in it, one for each attempt, OpInTx has OpVerifys (OpRenews where its
-// fence also renews: see [Lease.KeepAlive]), and OpRun has OpAcquire, OpHold and
+// OpLocks in it, one for each attempt, OpInTx has OpVerifys, and OpRun has OpAcquire, OpHold and
 // OpRelease, each with the context that the outer one's Start
 // returned.
 //

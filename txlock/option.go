@@ -104,11 +104,11 @@ func WithVerify(ctx context.Context) Option {
 
 // WithTxOptions sets the isolation level of the business transactions that
 // [Locker.Do] and [Lease.InTx] begin. The default is the server's own. Read-only
-// transactions are refused: a lock is a write.
+// transactions are refused: they cannot lock.
 func WithTxOptions(opts sql.TxOptions) Option {
 	return func(c *config) error {
 		if opts.ReadOnly {
-			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithTxOptions(ReadOnly)", Reason: "a lock is a write: leave ReadOnly out"}
+			return &InvalidError{Kind: ErrInvalidArgument, Value: "WithTxOptions(ReadOnly)", Reason: "read-only transactions cannot lock: leave ReadOnly out"}
 		}
 		switch opts.Isolation {
 		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
@@ -206,12 +206,13 @@ func NewEpoch() AcquireOption {
 }
 
 // Shared lets a lock ([Locker.Do], [Locker.LockTx]) stand beside other shared ones. It
-// excludes leases and locks that are not shared, and they exclude it. Those that wait for
-// an exclusive lock keep later sharers waiting.
+// excludes leases and locks that are not shared, and they exclude it. A waiting exclusive
+// lock blocks later shared ones.
 //
 // A key that this Locker has not seen yet takes some more statements, in a transaction of
 // its own that makes the key's row. A shared lock that meets a lease which expired without
-// a release takes the key over, and is exclusive for that once.
+// a release takes the key over, and is exclusive for that once; several that meet it at the
+// same time may be aborted ([ErrTxAborted]), but for one.
 //
 // It fails with [ErrInvalidArgument] together with [NewEpoch] or [NoWait], and under
 // [WithMultiWriter], since shared locks are not replicated. On a server that takes no

@@ -57,6 +57,9 @@ const (
 	erSessionWasKilled     = 3169 // MySQL
 	erLockNoWait           = 3572 // MySQL
 	erJSONPath             = 4042 // MariaDB
+	erQueryInterrupted     = 1317 // KILL QUERY; Vitess, of a transaction that it has ended
+	erStatementTimeout     = 1969 // MariaDB, max_statement_time
+	erQueryTimeout         = 3024 // MySQL, max_execution_time; Vitess, likewise
 	erInteractionTimeout   = 4031 // MySQL
 )
 
@@ -93,6 +96,13 @@ func isConnectionLost(err error) bool {
 		errors.As(err, &netErr) && !isContextEnd(err)
 }
 
+// isEnded reports a statement that was ended before its time, and that may have taken its
+// transaction along: on Vitess it has.
+func isEnded(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && (e.Number == erQueryInterrupted || e.Number == erQueryTimeout)
+}
+
 func isDuplicate(err error) bool {
 	var e *mysql.MySQLError
 	return errors.As(err, &e) && e.Number == erDuplicateEntry
@@ -121,10 +131,10 @@ func statementError(op, key string, err error) error {
 	case errors.Is(err, errNoFloor):
 		return noFloorError(op, key)
 	case isContextEnd(err):
-		return fmt.Errorf("txlock: %s %q: gave up, so its transaction is to be rolled back: %w", op, key, err)
-	case isConflict(err), isConnectionLost(err):
+		return fmt.Errorf("txlock: %s %q: context ended, roll the transaction back: %w", op, key, err)
+	case isConflict(err), isConnectionLost(err), isEnded(err):
 		return fmt.Errorf("txlock: %s %q: %w: roll back and run it again from its start: %w", op, key, ErrTxAborted, err)
-	case number == erLockWaitTimeout, number == erLockNoWait:
+	case number == erLockWaitTimeout, number == erLockNoWait, number == erStatementTimeout:
 		return &BusyError{Key: key, Err: err}
 	case number == erNoSuchTable, number == erBadField:
 		return fmt.Errorf("txlock: %s %q: %w: %s: %w", op, key, ErrNotMigrated, migrateHint, err)

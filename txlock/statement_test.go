@@ -54,7 +54,7 @@ func TestServerErrors(t *testing.T) {
 		"no privilege":          {number(1142, "INSERT command denied"), nil, false, "grant the database user"},
 		"no database":           {number(1046, "No database selected"), nil, false, "DSN"},
 		"anything else":         {number(1105, "unknown error"), nil, false, "rolled back"},
-		"context":               {context.DeadlineExceeded, context.DeadlineExceeded, false, "gave up"},
+		"context":               {context.DeadlineExceeded, context.DeadlineExceeded, false, "roll the transaction back"},
 		"transaction ended":     {sql.ErrTxDone, sql.ErrTxDone, false, "begin a new one"},
 	} {
 		t.Run(name, func(t *testing.T) {

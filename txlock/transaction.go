@@ -79,6 +79,7 @@ func (l *Locker) runOnce(ctx context.Context, j job, body func(tx *sql.Tx) (int6
 
 	epoch, err := body(tx)
 	ended = true
+	l.noteConnection(err)
 	if errors.Is(l.aborted.cause(tx), ErrTxAborted) && !IsRetryable(err) {
 		err = errors.Join(err, fmt.Errorf("txlock: %s %q: %w: look for what it wrote after that, and let it return its errors", j.op, j.key, ErrAbortIgnored))
 	}

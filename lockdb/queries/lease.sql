@@ -7,7 +7,8 @@
 --
 -- The acquiring statements, and RetireKey, answer in LAST_INSERT_ID(), which comes with
 -- the OK packet: above 0 the epoch won; below 0 the key is held, for so many microseconds;
--- 0 if there was no row to ask. The others answer by their affected rows.
+-- 0 if there was no row to ask. The others, and a RetireKey that succeeds, answer by their
+-- affected rows.
 --
 -- Keep: every statement that finds its row changes it, so that affected rows are matched
 -- rows whatever clientFoundRows says, and a multi-writer cluster certifies the row. In ON
@@ -43,14 +44,14 @@ ON DUPLICATE KEY UPDATE
 -- true, and not evaluated for a free key.
 UPDATE helix_locks
 SET
-    owner_id = UNHEX(sqlc.arg(owner_hex)),
+    owner_id = UNHEX(UPPER(sqlc.arg(owner_hex))),
     epoch = LAST_INSERT_ID(epoch + 1),
     lease_id = sqlc.arg(lease_id),
     status = CAST(sqlc.arg(status) AS SIGNED),
     expires_at = UTC_TIMESTAMP() + INTERVAL CAST(sqlc.arg(ttl_micros) AS SIGNED) MICROSECOND,
     acquired_at = UTC_TIMESTAMP(),
     updated_at = UTC_TIMESTAMP()
-WHERE lock_key = UNHEX(sqlc.arg(key_hex)) AND (expires_at <= UTC_TIMESTAMP()
+WHERE lock_key = UNHEX(UPPER(sqlc.arg(key_hex))) AND (expires_at <= UTC_TIMESTAMP()
     OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at)) = 0);
 
 -- name: AcquireLeaseNoWait :execresult

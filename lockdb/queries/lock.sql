@@ -9,9 +9,9 @@
 -- MariaDB with innodb_rollback_on_timeout would answer by rolling back.
 --
 -- Keys and owners travel as hex, since the server would convert text between the session's
--- character sets. UNHEX(UPPER(?)) becomes UNHEX(CONVERT(? USING latin1)), for sessions that
--- compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey and AcquireKnownLease
--- do without, as an upsert follows where they find no row.
+-- character sets. UPPER within UNHEX is sent as CONVERT(... USING latin1), for sessions that
+-- compare in UTF-16 or UTF-32, where UNHEX finds no digits. LockKey does without, as an
+-- upsert follows where it finds no row.
 
 -- name: LockKey :one
 SELECT status FROM helix_locks WHERE lock_key = UNHEX(sqlc.arg(key_hex)) FOR UPDATE;
@@ -28,7 +28,7 @@ SELECT status FROM helix_locks WHERE lock_key = UNHEX(UPPER(sqlc.arg(key_hex))) 
 SELECT
     status,
     CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(), expires_at) AS SIGNED) AS remaining_micros,
-    CAST(@@global.read_only AS SIGNED) AS read_only
+    CAST(@@global.read_only NOT IN ('OFF', '0') AS SIGNED) AS read_only
 FROM helix_locks
 WHERE lock_key = UNHEX(UPPER(sqlc.arg(key_hex)))
     AND NOT EXISTS (SELECT 1 FROM helix_locks AS writable WHERE 1 = 0 FOR UPDATE)
@@ -48,7 +48,7 @@ LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1;
 
 -- name: MakeKey :execrows
--- Makes the row of a key for those who lock it later. Unlike EnsureKey it fails where there
+-- Makes a key's row, to be locked later. Unlike EnsureKey it fails where there
 -- is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.now, want.now, want.now

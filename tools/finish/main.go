@@ -29,7 +29,13 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		if err := os.WriteFile(name, []byte(finish.Replace(string(text))), 0o644); err != nil { //nolint:gosec // source code
+		finished := finish.Replace(string(text))
+		for _, left := range []string{"UTC_TIMESTAMP()", "UNHEX(UPPER(", "helix_batch WHERE", "FROM global_variables"} {
+			if strings.Contains(finished, left) {
+				log.Fatalf("%s: %s is not written as was expected: look at what sqlc generated", name, left)
+			}
+		}
+		if err := os.WriteFile(name, []byte(finished), 0o644); err != nil { //nolint:gosec // source code
 			log.Fatal(err)
 		}
 	}
