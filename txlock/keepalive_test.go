@@ -68,7 +68,7 @@ func (l *live) stands(lease *txlock.Lease) {
 }
 
 // beatTTL leaves a busy machine some time for a heartbeat.
-const beatTTL = 2 * time.Second
+const beatTTL = 1500 * time.Millisecond
 
 func TestKeepAlive(t *testing.T) {
 	onServers(t, func(l *live) {

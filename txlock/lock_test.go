@@ -105,43 +105,49 @@ func TestLockFencesALateHolder(t *testing.T) {
 	}
 }
 
+// What wants a server that no other test uses.
+func TestLocksOnAServerOfTheirOwn(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		fresh := s.Fresh(t, "--log-bin=log", "--server-id=1", "--binlog-format=ROW")
+		t.Run("writes nothing", func(t *testing.T) { newLive(t, fresh).locksWriteNothing() })
+		t.Run("read-only", func(t *testing.T) { newLive(t, fresh).locksAreRefusedOnAReadOnlyServer() })
+	})
+}
+
 // A lock that ends with its transaction writes nothing, by the server's own counters: no
 // row, and nothing in the binary log.
-func TestLockWritesNothing(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
-		l := newLive(t, s.Fresh(t, "--log-bin=log", "--server-id=1", "--binlog-format=ROW"))
-		ctx := t.Context()
-		for name, opts := range map[string][]txlock.AcquireOption{"exclusive": nil, "no wait": {txlock.NoWait()}, "shared": {txlock.Shared()}} {
-			for _, locker := range []*txlock.Locker{l.locker(l.db), l.locker(l.db)} { // the second one does not know the key
-				l.must(locker.Do(ctx, l.key+"/another", nothing)) // the look at the server
-				if name == "exclusive" {
-					l.must(l.Do(ctx, l.key, nothing)) // makes the row
-				}
-				tx := l.begin()
-				before := l.counters(tx)
-				l.must(locker.LockTx(ctx, tx, l.key, opts...))
-				after := l.counters(tx)
-				l.must(tx.Commit())
-				for _, counter := range []string{"Handler_write", "Handler_update", "Handler_delete"} {
-					// An INSERT that meets the row counts as an attempt to write, and so does the
-					// temporary table that it reads from.
-					if n := after[counter] - before[counter]; n > 2 || n > 0 && counter != "Handler_write" {
-						l.Errorf("%s: %s rose by %d", name, counter, n)
-					}
-				}
-				position := l.binlog()
-				for range 20 {
-					l.must(locker.Do(ctx, l.key, nothing, opts...))
-				}
-				if after := l.binlog(); after != position {
-					l.Errorf("%s: the binary log went from %s to %s", name, position, after)
+func (l *live) locksWriteNothing() {
+	ctx := l.Context()
+	for name, opts := range map[string][]txlock.AcquireOption{"exclusive": nil, "no wait": {txlock.NoWait()}, "shared": {txlock.Shared()}} {
+		for _, locker := range []*txlock.Locker{l.locker(l.db), l.locker(l.db)} { // the second one does not know the key
+			l.must(locker.Do(ctx, l.key+"/another", nothing)) // the look at the server
+			if name == "exclusive" {
+				l.must(l.Do(ctx, l.key, nothing)) // makes the row
+			}
+			tx := l.begin()
+			before := l.counters(tx)
+			l.must(locker.LockTx(ctx, tx, l.key, opts...))
+			after := l.counters(tx)
+			l.must(tx.Commit())
+			for _, counter := range []string{"Handler_write", "Handler_update", "Handler_delete"} {
+				// An INSERT that meets the row counts as an attempt to write, and so does the
+				// temporary table that it reads from.
+				if n := after[counter] - before[counter]; n > 2 || n > 0 && counter != "Handler_write" {
+					l.Errorf("%s: %s rose by %d", name, counter, n)
 				}
 			}
+			position := l.binlog()
+			for range 20 {
+				l.must(locker.Do(ctx, l.key, nothing, opts...))
+			}
+			if after := l.binlog(); after != position {
+				l.Errorf("%s: the binary log went from %s to %s", name, position, after)
+			}
 		}
-		if e := l.epoch(); e != 0 {
-			l.Errorf("epoch %d", e)
-		}
-	})
+	}
+	if e := l.epoch(); e != 0 {
+		l.Errorf("epoch %d", e)
+	}
 }
 
 // binlog is where the server's binary log ends.
@@ -310,20 +316,17 @@ func TestSharedIsRefused(t *testing.T) {
 }
 
 // On a read-only server, too, where an administrator's statements are not refused.
-func TestLocksOnAReadOnlyServer(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
-		l := newLive(t, s.Fresh(t))
-		ctx := t.Context()
-		for range 3 {
-			l.must(l.Do(ctx, l.key, nothing)) // known
-		}
-		l.exec(`SET GLOBAL read_only = 1`)
-		if err := l.Do(ctx, l.key, nothing, txlock.Shared()); err == nil || !strings.Contains(err.Error(), "takes no writes") {
-			l.Errorf("an administrator got %v", err)
-		}
-		l.exec(`SET GLOBAL read_only = 0`)
-		l.must(l.Do(ctx, l.key, nothing, txlock.Shared()))
-	})
+func (l *live) locksAreRefusedOnAReadOnlyServer() {
+	ctx := l.Context()
+	for range 3 {
+		l.must(l.Do(ctx, l.key, nothing)) // known
+	}
+	l.exec(`SET GLOBAL read_only = 1`)
+	if err := l.Do(ctx, l.key, nothing, txlock.Shared()); err == nil || !strings.Contains(err.Error(), "takes no writes") {
+		l.Errorf("an administrator got %v", err)
+	}
+	l.exec(`SET GLOBAL read_only = 0`)
+	l.must(l.Do(ctx, l.key, nothing, txlock.Shared()))
 }
 
 // A fence, too, holds off a lock, and is held off.
