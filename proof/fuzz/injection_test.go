@@ -243,7 +243,7 @@ func (v verdict) success() string {
 		rest := v.clean.calls[v.place+1:]
 		last := len(rest) == 0 || rest[0].what != atNext // which ends the rows anyhow
 		switch name := v.failed.name; {
-		case slices.Contains([]string{"VerifyLease", "LockKeyNoWait", "ShareKey"}, name), strings.HasPrefix(name, "LockKeys") && !last:
+		case slices.Contains([]string{"VerifyLease", "LockKeyNoWait"}, name), strings.HasPrefix(name, "LockKeys") && !last:
 			return "success, without the row that it is about"
 		}
 		return "" // as if there were nothing
