@@ -124,10 +124,8 @@ func (l *Locker) acquire(ctx context.Context, tx *sql.Tx, op, key string, a acqu
 		return 0, err
 	}
 	p.KeyHex, p.OwnerHex = lockdb.Hex(key), lockdb.Hex(l.owner)
-	if a.noWait && !a.ensured {
-		if err := l.ensureUnlessKnown(ctx, op, key, "NoWait()"); err != nil {
-			return 0, err
-		}
+	if err := l.ensureUnlessKnown(ctx, op, key, a); err != nil {
+		return 0, err
 	}
 	send := l.acquireWaiting
 	if a.noWait {
@@ -235,7 +233,7 @@ func heldError(key string, answer int64) *HeldError {
 }
 
 // errNoFloor says that a key could not be made a row for.
-var errNoFloor = errors.New("helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again (or the session's collation_connection is UTF-16 or UTF-32: leave it out of the DSN)")
+var errNoFloor = errors.New("helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again")
 
 func noFloorError(op, key string) error {
 	return fmt.Errorf("txlock: %s %q: %w: %w", op, key, ErrNotMigrated, errNoFloor)

@@ -70,11 +70,15 @@ func (l *Locker) ensureMany(ctx context.Context, op string, leases []*Lease) err
 	})
 }
 
-// ensureUnlessKnown is ensure for a key that an open transaction is to lock, which
-// may have the pool's only connection.
-func (l *Locker) ensureUnlessKnown(ctx context.Context, op, key, option string) error {
-	if l.known.has(key) {
+// ensureUnlessKnown is ensure for a key that an open transaction, which may have the pool's
+// only connection, is to lock with NoWait or Shared.
+func (l *Locker) ensureUnlessKnown(ctx context.Context, op, key string, a acquisition) error {
+	if a.ensured || !a.noWait && !a.shared || l.known.has(key) {
 		return nil
+	}
+	option := "NoWait()"
+	if a.shared {
+		option = "Shared()"
 	}
 	if err := l.roomToEnsure(op, key, option); err != nil {
 		return err

@@ -12,8 +12,9 @@ import (
 // VerifyTx is the fence: it succeeds only if the lease is still the key's newest
 // and not released, and keeps it so until tx ends, since whoever would take it
 // over waits for tx. So if tx commits, no later acquisition of the key committed
-// before it. Verify once in a transaction. Expiry does not matter here: a lease that has expired but was not
-// taken over still fences. If tx is rolled back, nothing stays.
+// before it. Expiry does not matter here: a lease that has expired but was not
+// taken over still fences. If tx is rolled back, nothing stays. Verify once in a
+// transaction.
 //
 // It keeps other leases out, not other transactions of this one: to serialize those, also
 // lock another key ([Locker.LockTx]).

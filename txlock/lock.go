@@ -62,14 +62,8 @@ func (l *Locker) lockRow(ctx context.Context, tx *sql.Tx, key string, a acquisit
 	if err != nil {
 		return err
 	}
-	if (a.noWait || a.shared) && !a.ensured {
-		option := "NoWait()"
-		if a.shared {
-			option = "Shared()"
-		}
-		if err := l.ensureUnlessKnown(ctx, "lock", key, option); err != nil {
-			return err
-		}
+	if err := l.ensureUnlessKnown(ctx, "lock", key, a); err != nil {
+		return err
 	}
 	if err := l.checkServer(ctx, q); err != nil {
 		return l.failed(tx, "lock", key, err)
