@@ -28,7 +28,7 @@ func (m *machine) asks(t *rapid.T, o *opened, a *actor, key string, noWait, befo
 	r, there = o.row(key)
 	busy = others == locked
 	if !there {
-		if before { // remembered, and gone since: nothing is inserted
+		if noWait { // remembered, and gone since: nothing is inserted
 			busy = true
 		}
 		r = m.world.fresh(key)
@@ -82,6 +82,7 @@ func (m *machine) lockTx(t *rapid.T) {
 	default:
 		m.must(err)
 		o.locks[key] = locked
+		o.gaps = o.gaps || kind.shared && !there
 		if r, writes := kind.lockedRow(a, before, there); writes {
 			o.write(key, r)
 		}

@@ -108,7 +108,7 @@ func (m *machine) do(t *rapid.T) {
 	busy := false
 	if !there {
 		before = m.world.fresh(key)
-		if busy = a.known[key] && (kind.noWait || kind.shared); !busy && (kind.noWait || kind.shared) {
+		if busy = a.known[key] && kind.noWait; !a.known[key] && (kind.noWait || kind.shared) {
 			m.world.rows[key], there = before, true // which stays, whatever becomes of the lock
 		}
 	}
