@@ -55,9 +55,22 @@ CREATE TABLE helix_goose_db_version (
     PRIMARY KEY (id)
 );
 
--- What a migration has set aside, where it took a table over.
+-- The table of an older version, set aside, and what it becomes: see adopt.sql.
 CREATE TABLE helix_locks_older (
-    lock_key VARCHAR(255) NOT NULL
+    id         BIGINT UNSIGNED NOT NULL,
+    lock_key   VARCHAR(255),
+    owner_id   VARCHAR(255),
+    expires_at TIMESTAMP       NULL,
+    epoch      BIGINT,
+    status     TINYINT,
+    created_at DATETIME,
+    updated_at DATETIME
+);
+
+CREATE TABLE helix_locks_import LIKE helix_locks;
+
+CREATE TABLE helix_locks_closed (
+    being_adopted BOOLEAN NOT NULL
 );
 
 CREATE TABLE information_schema.table_constraints (

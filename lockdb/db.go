@@ -36,11 +36,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.acquireLeasesStmt, err = db.PrepareContext(ctx, acquireLeases); err != nil {
 		return nil, fmt.Errorf("error preparing query AcquireLeases: %w", err)
 	}
+	if q.checkOlderStmt, err = db.PrepareContext(ctx, checkOlder); err != nil {
+		return nil, fmt.Errorf("error preparing query CheckOlder: %w", err)
+	}
 	if q.clusterVariablesStmt, err = db.PrepareContext(ctx, clusterVariables); err != nil {
 		return nil, fmt.Errorf("error preparing query ClusterVariables: %w", err)
 	}
-	if q.collisionsStmt, err = db.PrepareContext(ctx, collisions); err != nil {
-		return nil, fmt.Errorf("error preparing query Collisions: %w", err)
+	if q.copyOlderStmt, err = db.PrepareContext(ctx, copyOlder); err != nil {
+		return nil, fmt.Errorf("error preparing query CopyOlder: %w", err)
+	}
+	if q.createClosedStmt, err = db.PrepareContext(ctx, createClosed); err != nil {
+		return nil, fmt.Errorf("error preparing query CreateClosed: %w", err)
 	}
 	if q.createVersionTableStmt, err = db.PrepareContext(ctx, createVersionTable); err != nil {
 		return nil, fmt.Errorf("error preparing query CreateVersionTable: %w", err)
@@ -50,6 +56,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.deleteKeysStmt, err = db.PrepareContext(ctx, deleteKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteKeys: %w", err)
+	}
+	if q.dropClosedStmt, err = db.PrepareContext(ctx, dropClosed); err != nil {
+		return nil, fmt.Errorf("error preparing query DropClosed: %w", err)
+	}
+	if q.dropImportStmt, err = db.PrepareContext(ctx, dropImport); err != nil {
+		return nil, fmt.Errorf("error preparing query DropImport: %w", err)
 	}
 	if q.endOwnLeaseStmt, err = db.PrepareContext(ctx, endOwnLease); err != nil {
 		return nil, fmt.Errorf("error preparing query EndOwnLease: %w", err)
@@ -62,6 +74,15 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.getNamedLockStmt, err = db.PrepareContext(ctx, getNamedLock); err != nil {
 		return nil, fmt.Errorf("error preparing query GetNamedLock: %w", err)
+	}
+	if q.hasVersionsStmt, err = db.PrepareContext(ctx, hasVersions); err != nil {
+		return nil, fmt.Errorf("error preparing query HasVersions: %w", err)
+	}
+	if q.importBecomesLocksStmt, err = db.PrepareContext(ctx, importBecomesLocks); err != nil {
+		return nil, fmt.Errorf("error preparing query ImportBecomesLocks: %w", err)
+	}
+	if q.insertVersionZeroStmt, err = db.PrepareContext(ctx, insertVersionZero); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertVersionZero: %w", err)
 	}
 	if q.listColumnsStmt, err = db.PrepareContext(ctx, listColumns); err != nil {
 		return nil, fmt.Errorf("error preparing query ListColumns: %w", err)
@@ -105,6 +126,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.lockPurgeableStmt, err = db.PrepareContext(ctx, lockPurgeable); err != nil {
 		return nil, fmt.Errorf("error preparing query LockPurgeable: %w", err)
 	}
+	if q.lockWaitTimeoutStmt, err = db.PrepareContext(ctx, lockWaitTimeout); err != nil {
+		return nil, fmt.Errorf("error preparing query LockWaitTimeout: %w", err)
+	}
 	if q.makeKeyStmt, err = db.PrepareContext(ctx, makeKey); err != nil {
 		return nil, fmt.Errorf("error preparing query MakeKey: %w", err)
 	}
@@ -117,8 +141,14 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.olderCollisionsStmt, err = db.PrepareContext(ctx, olderCollisions); err != nil {
 		return nil, fmt.Errorf("error preparing query OlderCollisions: %w", err)
 	}
+	if q.olderHoldersStmt, err = db.PrepareContext(ctx, olderHolders); err != nil {
+		return nil, fmt.Errorf("error preparing query OlderHolders: %w", err)
+	}
 	if q.purgeCandidatesStmt, err = db.PrepareContext(ctx, purgeCandidates); err != nil {
 		return nil, fmt.Errorf("error preparing query PurgeCandidates: %w", err)
+	}
+	if q.raiseAdoptedFloorsStmt, err = db.PrepareContext(ctx, raiseAdoptedFloors); err != nil {
+		return nil, fmt.Errorf("error preparing query RaiseAdoptedFloors: %w", err)
 	}
 	if q.raiseFloorsStmt, err = db.PrepareContext(ctx, raiseFloors); err != nil {
 		return nil, fmt.Errorf("error preparing query RaiseFloors: %w", err)
@@ -140,6 +170,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.revokeKeyStmt, err = db.PrepareContext(ctx, revokeKey); err != nil {
 		return nil, fmt.Errorf("error preparing query RevokeKey: %w", err)
+	}
+	if q.setOlderAsideStmt, err = db.PrepareContext(ctx, setOlderAside); err != nil {
+		return nil, fmt.Errorf("error preparing query SetOlderAside: %w", err)
 	}
 	if q.shareKeyStmt, err = db.PrepareContext(ctx, shareKey); err != nil {
 		return nil, fmt.Errorf("error preparing query ShareKey: %w", err)
@@ -175,14 +208,24 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing acquireLeasesStmt: %w", cerr)
 		}
 	}
+	if q.checkOlderStmt != nil {
+		if cerr := q.checkOlderStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing checkOlderStmt: %w", cerr)
+		}
+	}
 	if q.clusterVariablesStmt != nil {
 		if cerr := q.clusterVariablesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing clusterVariablesStmt: %w", cerr)
 		}
 	}
-	if q.collisionsStmt != nil {
-		if cerr := q.collisionsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing collisionsStmt: %w", cerr)
+	if q.copyOlderStmt != nil {
+		if cerr := q.copyOlderStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing copyOlderStmt: %w", cerr)
+		}
+	}
+	if q.createClosedStmt != nil {
+		if cerr := q.createClosedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing createClosedStmt: %w", cerr)
 		}
 	}
 	if q.createVersionTableStmt != nil {
@@ -198,6 +241,16 @@ func (q *Queries) Close() error {
 	if q.deleteKeysStmt != nil {
 		if cerr := q.deleteKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteKeysStmt: %w", cerr)
+		}
+	}
+	if q.dropClosedStmt != nil {
+		if cerr := q.dropClosedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dropClosedStmt: %w", cerr)
+		}
+	}
+	if q.dropImportStmt != nil {
+		if cerr := q.dropImportStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dropImportStmt: %w", cerr)
 		}
 	}
 	if q.endOwnLeaseStmt != nil {
@@ -218,6 +271,21 @@ func (q *Queries) Close() error {
 	if q.getNamedLockStmt != nil {
 		if cerr := q.getNamedLockStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing getNamedLockStmt: %w", cerr)
+		}
+	}
+	if q.hasVersionsStmt != nil {
+		if cerr := q.hasVersionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hasVersionsStmt: %w", cerr)
+		}
+	}
+	if q.importBecomesLocksStmt != nil {
+		if cerr := q.importBecomesLocksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing importBecomesLocksStmt: %w", cerr)
+		}
+	}
+	if q.insertVersionZeroStmt != nil {
+		if cerr := q.insertVersionZeroStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertVersionZeroStmt: %w", cerr)
 		}
 	}
 	if q.listColumnsStmt != nil {
@@ -290,6 +358,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing lockPurgeableStmt: %w", cerr)
 		}
 	}
+	if q.lockWaitTimeoutStmt != nil {
+		if cerr := q.lockWaitTimeoutStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockWaitTimeoutStmt: %w", cerr)
+		}
+	}
 	if q.makeKeyStmt != nil {
 		if cerr := q.makeKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing makeKeyStmt: %w", cerr)
@@ -310,9 +383,19 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing olderCollisionsStmt: %w", cerr)
 		}
 	}
+	if q.olderHoldersStmt != nil {
+		if cerr := q.olderHoldersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing olderHoldersStmt: %w", cerr)
+		}
+	}
 	if q.purgeCandidatesStmt != nil {
 		if cerr := q.purgeCandidatesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing purgeCandidatesStmt: %w", cerr)
+		}
+	}
+	if q.raiseAdoptedFloorsStmt != nil {
+		if cerr := q.raiseAdoptedFloorsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing raiseAdoptedFloorsStmt: %w", cerr)
 		}
 	}
 	if q.raiseFloorsStmt != nil {
@@ -348,6 +431,11 @@ func (q *Queries) Close() error {
 	if q.revokeKeyStmt != nil {
 		if cerr := q.revokeKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing revokeKeyStmt: %w", cerr)
+		}
+	}
+	if q.setOlderAsideStmt != nil {
+		if cerr := q.setOlderAsideStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setOlderAsideStmt: %w", cerr)
 		}
 	}
 	if q.shareKeyStmt != nil {
@@ -408,15 +496,22 @@ type Queries struct {
 	acquireLeaseStmt       *sql.Stmt
 	acquireLeaseNoWaitStmt *sql.Stmt
 	acquireLeasesStmt      *sql.Stmt
+	checkOlderStmt         *sql.Stmt
 	clusterVariablesStmt   *sql.Stmt
-	collisionsStmt         *sql.Stmt
+	copyOlderStmt          *sql.Stmt
+	createClosedStmt       *sql.Stmt
 	createVersionTableStmt *sql.Stmt
 	currentDatabaseStmt    *sql.Stmt
 	deleteKeysStmt         *sql.Stmt
+	dropClosedStmt         *sql.Stmt
+	dropImportStmt         *sql.Stmt
 	endOwnLeaseStmt        *sql.Stmt
 	ensureKeyStmt          *sql.Stmt
 	ensureKeysStmt         *sql.Stmt
 	getNamedLockStmt       *sql.Stmt
+	hasVersionsStmt        *sql.Stmt
+	importBecomesLocksStmt *sql.Stmt
+	insertVersionZeroStmt  *sql.Stmt
 	listColumnsStmt        *sql.Stmt
 	listConstraintsStmt    *sql.Stmt
 	listFloorShardsStmt    *sql.Stmt
@@ -431,11 +526,14 @@ type Queries struct {
 	lockKeysStmt           *sql.Stmt
 	lockKeysNoWaitStmt     *sql.Stmt
 	lockPurgeableStmt      *sql.Stmt
+	lockWaitTimeoutStmt    *sql.Stmt
 	makeKeyStmt            *sql.Stmt
 	missingKeysStmt        *sql.Stmt
 	namedLockHolderStmt    *sql.Stmt
 	olderCollisionsStmt    *sql.Stmt
+	olderHoldersStmt       *sql.Stmt
 	purgeCandidatesStmt    *sql.Stmt
+	raiseAdoptedFloorsStmt *sql.Stmt
 	raiseFloorsStmt        *sql.Stmt
 	releaseLeaseStmt       *sql.Stmt
 	releaseNamedLockStmt   *sql.Stmt
@@ -443,6 +541,7 @@ type Queries struct {
 	renewLeasesStmt        *sql.Stmt
 	retireKeyStmt          *sql.Stmt
 	revokeKeyStmt          *sql.Stmt
+	setOlderAsideStmt      *sql.Stmt
 	shareKeyStmt           *sql.Stmt
 	standingLeasesStmt     *sql.Stmt
 	verifyLeaseStmt        *sql.Stmt
@@ -456,15 +555,22 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		acquireLeaseStmt:       q.acquireLeaseStmt,
 		acquireLeaseNoWaitStmt: q.acquireLeaseNoWaitStmt,
 		acquireLeasesStmt:      q.acquireLeasesStmt,
+		checkOlderStmt:         q.checkOlderStmt,
 		clusterVariablesStmt:   q.clusterVariablesStmt,
-		collisionsStmt:         q.collisionsStmt,
+		copyOlderStmt:          q.copyOlderStmt,
+		createClosedStmt:       q.createClosedStmt,
 		createVersionTableStmt: q.createVersionTableStmt,
 		currentDatabaseStmt:    q.currentDatabaseStmt,
 		deleteKeysStmt:         q.deleteKeysStmt,
+		dropClosedStmt:         q.dropClosedStmt,
+		dropImportStmt:         q.dropImportStmt,
 		endOwnLeaseStmt:        q.endOwnLeaseStmt,
 		ensureKeyStmt:          q.ensureKeyStmt,
 		ensureKeysStmt:         q.ensureKeysStmt,
 		getNamedLockStmt:       q.getNamedLockStmt,
+		hasVersionsStmt:        q.hasVersionsStmt,
+		importBecomesLocksStmt: q.importBecomesLocksStmt,
+		insertVersionZeroStmt:  q.insertVersionZeroStmt,
 		listColumnsStmt:        q.listColumnsStmt,
 		listConstraintsStmt:    q.listConstraintsStmt,
 		listFloorShardsStmt:    q.listFloorShardsStmt,
@@ -479,11 +585,14 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		lockKeysStmt:           q.lockKeysStmt,
 		lockKeysNoWaitStmt:     q.lockKeysNoWaitStmt,
 		lockPurgeableStmt:      q.lockPurgeableStmt,
+		lockWaitTimeoutStmt:    q.lockWaitTimeoutStmt,
 		makeKeyStmt:            q.makeKeyStmt,
 		missingKeysStmt:        q.missingKeysStmt,
 		namedLockHolderStmt:    q.namedLockHolderStmt,
 		olderCollisionsStmt:    q.olderCollisionsStmt,
+		olderHoldersStmt:       q.olderHoldersStmt,
 		purgeCandidatesStmt:    q.purgeCandidatesStmt,
+		raiseAdoptedFloorsStmt: q.raiseAdoptedFloorsStmt,
 		raiseFloorsStmt:        q.raiseFloorsStmt,
 		releaseLeaseStmt:       q.releaseLeaseStmt,
 		releaseNamedLockStmt:   q.releaseNamedLockStmt,
@@ -491,6 +600,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		renewLeasesStmt:        q.renewLeasesStmt,
 		retireKeyStmt:          q.retireKeyStmt,
 		revokeKeyStmt:          q.revokeKeyStmt,
+		setOlderAsideStmt:      q.setOlderAsideStmt,
 		shareKeyStmt:           q.shareKeyStmt,
 		standingLeasesStmt:     q.standingLeasesStmt,
 		verifyLeaseStmt:        q.verifyLeaseStmt,

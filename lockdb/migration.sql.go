@@ -9,69 +9,6 @@ import (
 	"context"
 )
 
-const collisions = `-- name: Collisions :many
-SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
-FROM (
-    SELECT
-        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-        k.bytes AS new_key,
-        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
-    FROM (
-        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-        FROM helix_locks
-    ) AS k
-) AS o
-WHERE o.lowest <> o.highest
-GROUP BY o.nth, o.new_key
-ORDER BY o.nth, o.new_key
-`
-
-type CollisionsRow struct {
-	Nth    int64  `json:"nth"`
-	KeyHex string `json:"key_hex"`
-}
-
-// The same in a table of an older shape before its migration.
-//
-//	SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
-//	FROM (
-//	    SELECT
-//	        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-//	        k.bytes AS new_key,
-//	        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-//	        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
-//	    FROM (
-//	        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-//	        FROM helix_locks
-//	    ) AS k
-//	) AS o
-//	WHERE o.lowest <> o.highest
-//	GROUP BY o.nth, o.new_key
-//	ORDER BY o.nth, o.new_key
-func (q *Queries) Collisions(ctx context.Context) ([]*CollisionsRow, error) {
-	rows, err := q.query(ctx, q.collisionsStmt, collisions)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []*CollisionsRow{}
-	for rows.Next() {
-		var i CollisionsRow
-		if err := rows.Scan(&i.Nth, &i.KeyHex); err != nil {
-			return nil, err
-		}
-		items = append(items, &i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const createVersionTable = `-- name: CreateVersionTable :exec
 CREATE TABLE IF NOT EXISTS helix_goose_db_version (
     id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
@@ -79,11 +16,10 @@ CREATE TABLE IF NOT EXISTS helix_goose_db_version (
     is_applied BOOLEAN         NOT NULL,
     tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (id)
-)
+) ENGINE = InnoDB
 `
 
-// goose's own, but that it may be there. goose makes it before it locks; what several
-// nodes of a cluster do at once must be nothing to whoever is second.
+// goose's own, but that it may be there: processes may make it at once.
 //
 //	CREATE TABLE IF NOT EXISTS helix_goose_db_version (
 //	    id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
@@ -91,7 +27,7 @@ CREATE TABLE IF NOT EXISTS helix_goose_db_version (
 //	    is_applied BOOLEAN         NOT NULL,
 //	    tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
 //	    PRIMARY KEY (id)
-//	)
+//	) ENGINE = InnoDB
 func (q *Queries) CreateVersionTable(ctx context.Context) error {
 	_, err := q.exec(ctx, q.createVersionTableStmt, createVersionTable)
 	return err
@@ -128,6 +64,34 @@ func (q *Queries) GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int
 	var answer int64
 	err := row.Scan(&answer)
 	return answer, err
+}
+
+const hasVersions = `-- name: HasVersions :one
+SELECT version_id FROM helix_goose_db_version LIMIT 1
+`
+
+// HasVersions
+//
+//	SELECT version_id FROM helix_goose_db_version LIMIT 1
+func (q *Queries) HasVersions(ctx context.Context) (int64, error) {
+	row := q.queryRow(ctx, q.hasVersionsStmt, hasVersions)
+	var version_id int64
+	err := row.Scan(&version_id)
+	return version_id, err
+}
+
+const insertVersionZero = `-- name: InsertVersionZero :exec
+INSERT IGNORE INTO helix_goose_db_version (id, version_id, is_applied)
+VALUES (1, 0, TRUE)
+`
+
+// The row that goose begins a table of versions with, once: by its id.
+//
+//	INSERT IGNORE INTO helix_goose_db_version (id, version_id, is_applied)
+//	VALUES (1, 0, TRUE)
+func (q *Queries) InsertVersionZero(ctx context.Context) error {
+	_, err := q.exec(ctx, q.insertVersionZeroStmt, insertVersionZero)
+	return err
 }
 
 const listVersions = `-- name: ListVersions :many
@@ -175,6 +139,20 @@ func (q *Queries) ListVersions(ctx context.Context) ([]*ListVersionsRow, error) 
 	return items, nil
 }
 
+const lockWaitTimeout = `-- name: LockWaitTimeout :one
+SELECT CAST(@@SESSION.lock_wait_timeout AS SIGNED) AS seconds
+`
+
+// In seconds, for how long a statement waits for a table that another transaction uses.
+//
+//	SELECT CAST(@@SESSION.lock_wait_timeout AS SIGNED) AS seconds
+func (q *Queries) LockWaitTimeout(ctx context.Context) (int64, error) {
+	row := q.queryRow(ctx, q.lockWaitTimeoutStmt, lockWaitTimeout)
+	var seconds int64
+	err := row.Scan(&seconds)
+	return seconds, err
+}
+
 const namedLockHolder = `-- name: NamedLockHolder :one
 SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
 `
@@ -187,70 +165,6 @@ func (q *Queries) NamedLockHolder(ctx context.Context, name string) (int64, erro
 	var connection int64
 	err := row.Scan(&connection)
 	return connection, err
-}
-
-const olderCollisions = `-- name: OlderCollisions :many
-SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
-FROM (
-    SELECT
-        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-        k.bytes AS new_key,
-        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
-    FROM (
-        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-        FROM helix_locks_older
-    ) AS k
-) AS o
-WHERE o.lowest <> o.highest
-GROUP BY o.nth, o.new_key
-ORDER BY o.nth, o.new_key
-`
-
-type OlderCollisionsRow struct {
-	Nth    int64  `json:"nth"`
-	KeyHex string `json:"key_hex"`
-}
-
-// Keys of the table that a migration has set aside that its collation takes for one
-// and bytes take for two: those of one nth.
-//
-//	SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
-//	FROM (
-//	    SELECT
-//	        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-//	        k.bytes AS new_key,
-//	        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-//	        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
-//	    FROM (
-//	        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-//	        FROM helix_locks_older
-//	    ) AS k
-//	) AS o
-//	WHERE o.lowest <> o.highest
-//	GROUP BY o.nth, o.new_key
-//	ORDER BY o.nth, o.new_key
-func (q *Queries) OlderCollisions(ctx context.Context) ([]*OlderCollisionsRow, error) {
-	rows, err := q.query(ctx, q.olderCollisionsStmt, olderCollisions)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []*OlderCollisionsRow{}
-	for rows.Next() {
-		var i OlderCollisionsRow
-		if err := rows.Scan(&i.Nth, &i.KeyHex); err != nil {
-			return nil, err
-		}
-		items = append(items, &i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const releaseNamedLock = `-- name: ReleaseNamedLock :one

@@ -31,14 +31,15 @@ type HelixGooseDbVersion struct {
 
 type HelixLock struct {
 	LockKey []byte `json:"lock_key"`
+	// who acquired it last
 	OwnerID []byte `json:"owner_id"`
-	// fencing token, strictly greater at every acquisition
+	// fencing token, greater at every acquisition
 	Epoch int64 `json:"epoch"`
-	// random, tells two leases of one epoch apart, one of them rolled back
+	// random for each lease, 0 without one
 	LeaseID int64 `json:"lease_id"`
 	// 1 active, 0 inactive, 2 deletable
 	Status int8 `json:"status"`
-	// UTC
+	// UTC, long past where the key is free
 	ExpiresAt time.Time `json:"expires_at"`
 	// UTC
 	AcquiredAt time.Time `json:"acquired_at"`
@@ -53,6 +54,37 @@ type HelixLockFloor struct {
 	FloorEpoch int64 `json:"floor_epoch"`
 }
 
+type HelixLocksClosed struct {
+	BeingAdopted bool `json:"being_adopted"`
+}
+
+type HelixLocksImport struct {
+	LockKey []byte `json:"lock_key"`
+	// who acquired it last
+	OwnerID []byte `json:"owner_id"`
+	// fencing token, greater at every acquisition
+	Epoch int64 `json:"epoch"`
+	// random for each lease, 0 without one
+	LeaseID int64 `json:"lease_id"`
+	// 1 active, 0 inactive, 2 deletable
+	Status int8 `json:"status"`
+	// UTC, long past where the key is free
+	ExpiresAt time.Time `json:"expires_at"`
+	// UTC
+	AcquiredAt time.Time `json:"acquired_at"`
+	// UTC
+	CreatedAt time.Time `json:"created_at"`
+	// UTC
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
 type HelixLocksOlder struct {
-	LockKey string `json:"lock_key"`
+	ID        uint64         `json:"id"`
+	LockKey   sql.NullString `json:"lock_key"`
+	OwnerID   sql.NullString `json:"owner_id"`
+	ExpiresAt sql.NullTime   `json:"expires_at"`
+	Epoch     sql.NullInt64  `json:"epoch"`
+	Status    sql.NullInt16  `json:"status"`
+	CreatedAt sql.NullTime   `json:"created_at"`
+	UpdatedAt sql.NullTime   `json:"updated_at"`
 }

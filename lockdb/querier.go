@@ -102,6 +102,22 @@ type Querier interface {
 	//      l.acquired_at = UTC_TIMESTAMP(6),
 	//      l.updated_at = UTC_TIMESTAMP(6)
 	AcquireLeases(ctx context.Context, arg AcquireLeasesParams) (int64, error)
+	// A helix_locks of an older version is taken over by package migrations: it becomes
+	// helix_locks_older, its locks are copied to helix_locks_import, and that becomes helix_locks.
+	// Meanwhile helix_locks is a table without columns that any program knows.
+	// How many rows there are, and how many do not fit. Is the time zone one that the server knows?
+	//
+	//
+	//  SELECT
+	//      COUNT(*) AS all_rows,
+	//      CAST(COALESCE(SUM(
+	//          COALESCE(LENGTH(CONVERT(older.lock_key USING utf8mb4)), 0) NOT BETWEEN 1 AND 255
+	//          OR LENGTH(CONVERT(older.owner_id USING utf8mb4)) > 255
+	//          OR COALESCE(LENGTH(older.owner_id), 0) = 0 AND CAST(older.status AS CHAR) IN ('active', '1')
+	//      ), 0) AS SIGNED) AS unfit_rows,
+	//      CAST(CONVERT_TZ('2000-01-01', '+00:00', ?) IS NOT NULL AS SIGNED) AS zone_known
+	//  FROM helix_locks_older AS older
+	CheckOlder(ctx context.Context, timeZone string) (*CheckOlderRow, error)
 	// Whether several servers take writes. It takes no snapshot in the caller's transaction.
 	//
 	//  SHOW GLOBAL VARIABLES
@@ -109,26 +125,73 @@ type Querier interface {
 	//      'wsrep_on', 'wsrep_provider', 'group_replication_group_name', 'group_replication_single_primary_mode'
 	//  )
 	ClusterVariables(ctx context.Context) ([]*GlobalVariable, error)
-	// The same in a table of an older shape before its migration.
+	// One row for each key of bytes: the active holder's, else that of the highest epoch, of the keys
+	// that the older collation takes for one; with the highest epoch of all. Expiries are instants of
+	// a TIMESTAMP, corrected by the zone of whoever wrote them; the other times are texts.
 	//
-	//  SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
+	//  INSERT INTO helix_locks_import (
+	//      lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at
+	//  )
+	//  SELECT
+	//      spelling.new_key,
+	//      spelling.new_owner,
+	//      GREATEST(spelling.new_epoch, COALESCE(f.floor_epoch, 0)),
+	//      IF(spelling.new_status = 1, spelling.lease_id, 0),
+	//      spelling.new_status,
+	//      IF(spelling.new_status = 1, spelling.expires, '1970-01-01'),
+	//      spelling.updated,
+	//      spelling.created,
+	//      spelling.updated
 	//  FROM (
 	//      SELECT
-	//          CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-	//          k.bytes AS new_key,
-	//          MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-	//          MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
+	//          one.bytes AS new_key,
+	//          FIRST_VALUE(one.owner) OVER holder AS new_owner,
+	//          MAX(one.epoch) OVER (PARTITION BY one.lock_key) AS new_epoch,
+	//          FIRST_VALUE(one.lease_id) OVER holder AS lease_id,
+	//          FIRST_VALUE(one.state) OVER holder AS new_status,
+	//          FIRST_VALUE(one.expires) OVER holder AS expires,
+	//          FIRST_VALUE(one.updated) OVER holder AS updated,
+	//          MIN(one.created) OVER (PARTITION BY one.lock_key) AS created,
+	//          ROW_NUMBER() OVER (PARTITION BY one.bytes ORDER BY one.id) AS nth
 	//      FROM (
-	//          SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-	//          FROM helix_locks
-	//      ) AS k
-	//  ) AS o
-	//  WHERE o.lowest <> o.highest
-	//  GROUP BY o.nth, o.new_key
-	//  ORDER BY o.nth, o.new_key
-	Collisions(ctx context.Context) ([]*CollisionsRow, error)
-	// goose's own, but that it may be there. goose makes it before it locks; what several
-	// nodes of a cluster do at once must be nothing to whoever is second.
+	//          SELECT
+	//              older.id,
+	//              older.lock_key,
+	//              CAST(CONVERT(older.lock_key USING utf8mb4) AS BINARY) AS bytes,
+	//              COALESCE(CAST(CONVERT(older.owner_id USING utf8mb4) AS BINARY), '') AS owner,
+	//              COALESCE(older.epoch, 0) AS epoch,
+	//              adoption.lease_id,
+	//              CASE
+	//                  WHEN CAST(older.status AS CHAR) IN ('active', '1') THEN 1
+	//                  WHEN CAST(older.status AS CHAR) IN ('deletable', '2') THEN 2
+	//                  ELSE 0
+	//              END AS state,
+	//              CONVERT_TZ(
+	//                  CAST('1970-01-01' AS DATETIME(6)) + INTERVAL COALESCE(UNIX_TIMESTAMP(older.expires_at), 0) SECOND,
+	//                  '+00:00', adoption.time_zone
+	//              ) AS expires,
+	//              COALESCE(CONVERT_TZ(older.created_at, adoption.time_zone, '+00:00'), '1970-01-01') AS created,
+	//              COALESCE(CONVERT_TZ(older.updated_at, adoption.time_zone, '+00:00'), '1970-01-01') AS updated
+	//          FROM helix_locks_older AS older
+	//          CROSS JOIN (
+	//              SELECT UPPER(?) AS time_zone, CAST(? AS SIGNED) AS lease_id
+	//          ) AS adoption
+	//      ) AS one
+	//      WINDOW holder AS (
+	//          PARTITION BY one.lock_key ORDER BY one.state = 1 DESC, one.epoch DESC, one.updated DESC, one.id DESC
+	//      )
+	//  ) AS spelling
+	//  LEFT JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(spelling.new_key), 256)
+	//  WHERE spelling.nth = 1
+	CopyOlder(ctx context.Context, arg CopyOlderParams) (int64, error)
+	//CreateClosed
+	//
+	//  CREATE TABLE IF NOT EXISTS helix_locks_closed (
+	//      being_adopted BOOLEAN NOT NULL,
+	//      PRIMARY KEY (being_adopted)
+	//  ) ENGINE = InnoDB
+	CreateClosed(ctx context.Context) error
+	// goose's own, but that it may be there: processes may make it at once.
 	//
 	//  CREATE TABLE IF NOT EXISTS helix_goose_db_version (
 	//      id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
@@ -136,7 +199,7 @@ type Querier interface {
 	//      is_applied BOOLEAN         NOT NULL,
 	//      tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
 	//      PRIMARY KEY (id)
-	//  )
+	//  ) ENGINE = InnoDB
 	CreateVersionTable(ctx context.Context) error
 	// Empty where none is selected. LOWER also tells sqlc that it is a string.
 	//
@@ -148,6 +211,14 @@ type Querier interface {
 	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	DeleteKeys(ctx context.Context, batch string) (int64, error)
+	//DropClosed
+	//
+	//  DROP TABLE IF EXISTS helix_locks_closed
+	DropClosed(ctx context.Context) error
+	//DropImport
+	//
+	//  DROP TABLE IF EXISTS helix_locks_import
+	DropImport(ctx context.Context) error
 	// The first half of Reclaim: lets whatever lease this owner has expire.
 	//
 	//  UPDATE helix_locks
@@ -181,6 +252,19 @@ type Querier interface {
 	//
 	//  SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
 	GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int64, error)
+	//HasVersions
+	//
+	//  SELECT version_id FROM helix_goose_db_version LIMIT 1
+	HasVersions(ctx context.Context) (int64, error)
+	//ImportBecomesLocks
+	//
+	//  RENAME TABLE helix_locks TO helix_locks_closed, helix_locks_import TO helix_locks
+	ImportBecomesLocks(ctx context.Context) error
+	// The row that goose begins a table of versions with, once: by its id.
+	//
+	//  INSERT IGNORE INTO helix_goose_db_version (id, version_id, is_applied)
+	//  VALUES (1, 0, TRUE)
+	InsertVersionZero(ctx context.Context) error
 	//ListColumns
 	//
 	//  SELECT
@@ -191,7 +275,7 @@ type Querier interface {
 	//      CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
 	//      LOWER(c.extra) AS extra
 	//  FROM information_schema.columns AS c
-	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor')
+	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
 	//  ORDER BY c.table_name, c.ordinal_position
 	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
 	// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
@@ -263,14 +347,12 @@ type Querier interface {
 	ListKeys(ctx context.Context, arg ListKeysParams) ([]*ListKeysRow, error)
 	// The tables as the server's catalog describes them, for Verify. Names of the catalog are
 	// spelt in either case.
-	// The tables of this library in the current database, and what a migration has
-	// left. Names of the catalog are spelt in either case.
 	//
 	//
 	//  SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 	//  FROM information_schema.tables AS t
 	//  WHERE t.table_schema = DATABASE()
-	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_newer')
+	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 	//  ORDER BY t.table_name
 	ListTables(ctx context.Context) ([]*ListTablesRow, error)
 	// Those that this user may see, with the privilege TRIGGER on the table.
@@ -349,6 +431,10 @@ type Querier interface {
 	//  LIMIT 1000
 	//  FOR UPDATE SKIP LOCKED
 	LockPurgeable(ctx context.Context, arg LockPurgeableParams) ([]int64, error)
+	// In seconds, for how long a statement waits for a table that another transaction uses.
+	//
+	//  SELECT CAST(@@SESSION.lock_wait_timeout AS SIGNED) AS seconds
+	LockWaitTimeout(ctx context.Context) (int64, error)
 	// Makes a key's row, to be locked later. Unlike EnsureKey it fails where there
 	// is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 	//
@@ -370,8 +456,7 @@ type Querier interface {
 	//
 	//  SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
 	NamedLockHolder(ctx context.Context, name string) (int64, error)
-	// Keys of the table that a migration has set aside that its collation takes for one
-	// and bytes take for two: those of one nth.
+	// Keys that the older collation takes for one and bytes for two: those of one nth.
 	//
 	//  SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
 	//  FROM (
@@ -381,14 +466,27 @@ type Querier interface {
 	//          MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
 	//          MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
 	//      FROM (
-	//          SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-	//          FROM helix_locks_older
+	//          SELECT older.lock_key, CAST(CONVERT(older.lock_key USING utf8mb4) AS BINARY) AS bytes
+	//          FROM helix_locks_older AS older
 	//      ) AS k
 	//  ) AS o
 	//  WHERE o.lowest <> o.highest
 	//  GROUP BY o.nth, o.new_key
 	//  ORDER BY o.nth, o.new_key
 	OlderCollisions(ctx context.Context) ([]*OlderCollisionsRow, error)
+	// Active leases, and the time that each has left, or is over: negative.
+	//
+	//  SELECT
+	//      LOWER(HEX(CAST(CONVERT(older.lock_key USING utf8mb4) AS BINARY))) AS key_hex,
+	//      LOWER(HEX(CAST(CONVERT(older.owner_id USING utf8mb4) AS BINARY))) AS owner_hex,
+	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), CONVERT_TZ(
+	//          CAST('1970-01-01' AS DATETIME(6)) + INTERVAL COALESCE(UNIX_TIMESTAMP(older.expires_at), 0) SECOND,
+	//          '+00:00', ?
+	//      )) AS SIGNED) AS remaining_micros
+	//  FROM helix_locks_older AS older
+	//  WHERE CAST(older.status AS CHAR) IN ('active', '1')
+	//  ORDER BY older.lock_key
+	OlderHolders(ctx context.Context, timeZone string) ([]*OlderHoldersRow, error)
 	// A purge deletes rows and raises their shards' floors, above which fresh keys start, in
 	// one transaction that has both locked. The floors come first: whoever acquires a fresh
 	// key locks its floor before its row.
@@ -410,6 +508,16 @@ type Querier interface {
 	//  ORDER BY l.lock_key
 	//  LIMIT ?
 	PurgeCandidates(ctx context.Context, arg PurgeCandidatesParams) ([]*PurgeCandidatesRow, error)
+	// So that no epoch comes again where a program of an older version purges, which knows no floors.
+	//
+	//  UPDATE helix_lock_floor AS f
+	//  INNER JOIN (
+	//      SELECT MOD(CRC32(lock_key), 256) AS shard, MAX(epoch) AS highest
+	//      FROM helix_locks_import
+	//      GROUP BY MOD(CRC32(lock_key), 256)
+	//  ) AS adopted ON adopted.shard = f.shard
+	//  SET f.floor_epoch = GREATEST(f.floor_epoch, adopted.highest)
+	RaiseAdoptedFloors(ctx context.Context) error
 	//RaiseFloors
 	//
 	//  INSERT INTO helix_lock_floor (shard, floor_epoch)
@@ -474,6 +582,10 @@ type Querier interface {
 	//  SET epoch = epoch + 1, lease_id = 0, status = 0, expires_at = '1970-01-01', updated_at = UTC_TIMESTAMP(6)
 	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1))
 	RevokeKey(ctx context.Context, keyHex string) (int64, error)
+	//SetOlderAside
+	//
+	//  RENAME TABLE helix_locks TO helix_locks_older, helix_locks_closed TO helix_locks
+	SetOlderAside(ctx context.Context) error
 	// The shared lock. A read-only transaction and a read-only server grant shared locks that
 	// protect nothing: the subquery, which reads no row, lets them refuse as for a write. A
 	// read-only server does not refuse an administrator, hence read_only.

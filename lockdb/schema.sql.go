@@ -18,7 +18,7 @@ SELECT
     CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
     LOWER(c.extra) AS extra
 FROM information_schema.columns AS c
-WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor')
+WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
 ORDER BY c.table_name, c.ordinal_position
 `
 
@@ -41,7 +41,7 @@ type ListColumnsRow struct {
 //	    CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
 //	    LOWER(c.extra) AS extra
 //	FROM information_schema.columns AS c
-//	WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor')
+//	WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
 //	ORDER BY c.table_name, c.ordinal_position
 func (q *Queries) ListColumns(ctx context.Context) ([]*ListColumnsRow, error) {
 	rows, err := q.query(ctx, q.listColumnsStmt, listColumns)
@@ -258,7 +258,7 @@ const listTables = `-- name: ListTables :many
 SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 FROM information_schema.tables AS t
 WHERE t.table_schema = DATABASE()
-    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_newer')
+    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 ORDER BY t.table_name
 `
 
@@ -269,13 +269,11 @@ type ListTablesRow struct {
 
 // The tables as the server's catalog describes them, for Verify. Names of the catalog are
 // spelt in either case.
-// The tables of this library in the current database, and what a migration has
-// left. Names of the catalog are spelt in either case.
 //
 //	SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 //	FROM information_schema.tables AS t
 //	WHERE t.table_schema = DATABASE()
-//	    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_newer')
+//	    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 //	ORDER BY t.table_name
 func (q *Queries) ListTables(ctx context.Context) ([]*ListTablesRow, error) {
 	rows, err := q.query(ctx, q.listTablesStmt, listTables)

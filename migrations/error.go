@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 )
 
@@ -13,6 +14,14 @@ var (
 	// ErrNewer is in the error of Down for a database that has migrations which this
 	// version of the library does not know.
 	ErrNewer = errors.New("migrations: the database is newer than the library")
+
+	// ErrOlder is in the error of Up for a database whose helix_locks is one of an older
+	// version: call [Adopt], or txlock migrate adopt, which keeps its locks.
+	ErrOlder = errors.New("migrations: helix_locks is a table of an older version")
+
+	// ErrWriterTimeZone is in the error of Adopt where expiries may be off by the time zone
+	// of whoever wrote them: give [WithWriterTimeZone].
+	ErrWriterTimeZone = errors.New("migrations: the time zone of the older programs is not known")
 
 	// ErrLockTimeout is in the error of those who waited for longer than [LockWait]
 	// for another process to finish migrating.
@@ -39,7 +48,7 @@ func newerError(version int64) error {
 // Error is what Up, Down and the others fail with. What the server or the context
 // said is in it, for errors.Is and errors.As.
 type Error struct {
-	Op      string                   // up, down, status, version
+	Op      string                   // up, down, status, version, adopt
 	Applied []*goose.MigrationResult // done before the failure, and still so
 	Failed  *goose.MigrationResult   // nil where no migration failed, but what is around them
 	Err     error
@@ -47,11 +56,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "migrations: %s: ", e.Op)
+	fmt.Fprintf(&b, "migrations: %s", e.Op)
 	if e.Failed != nil {
-		fmt.Fprintf(&b, "%s failed", e.Failed.Source.Path)
-	} else {
-		b.WriteString("failed")
+		fmt.Fprintf(&b, ": %s failed", e.Failed.Source.Path)
 	}
 	if len(e.Applied) > 0 {
 		var names []string
@@ -60,7 +67,7 @@ func (e *Error) Error() string {
 		}
 		fmt.Fprintf(&b, " after %s", strings.Join(names, ", "))
 	}
-	fmt.Fprintf(&b, ": %v", e.Err)
+	b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "migrations: "))
 	if hint := e.hint(); hint != "" {
 		b.WriteString(": " + hint)
 	}
@@ -91,13 +98,23 @@ func (e *Error) hint() string {
 		return "sql_safe_updates is on in this session, and goose needs it off, too: turn it off, then " + again
 	case isServerError(e.Err, 1205):
 		return "a transaction that is still open, which may only have read, uses one of the tables: end it, then " + again
-	case isServerError(e.Err, 1231) && e.Failed != nil:
-		return "do as it says, then " + again
-	case e.Failed != nil:
+	case errors.Is(e.Err, ErrOlder):
+		return "call migrations.Adopt, or txlock migrate adopt, which takes it over with its locks"
+	case isServerError(e.Err, 3819, 4025) && e.Failed != nil:
+		return "this server makes tables of another engine than InnoDB (enforce_storage_engine, or an sql_mode without NO_ENGINE_SUBSTITUTION): correct that and DROP TABLE helix_locks, helix_lock_floor, then " + again
+	case e.Failed != nil || e.Op == "adopt" && errors.As(e.Err, new(*mysql.MySQLError)):
 		return "what this migration has done so far stays, as DDL commits at once: correct the cause, then " + again
 	}
 	return ""
 }
+
+// olderError is what a migration says of an older table, and has what the server said.
+type olderError struct{ err error }
+
+func (*olderError) Error() string {
+	return "helix_locks is a table of an older version, and nothing was changed"
+}
+func (e *olderError) Unwrap() []error { return []error{ErrOlder, e.err} }
 
 // failed makes an Error of what goose says.
 func failed(op string, done []*goose.MigrationResult, err error) error {
@@ -111,6 +128,9 @@ func failed(op string, done []*goose.MigrationResult, err error) error {
 		if errors.Is(partial, err) {
 			e.Err = partial.Err // else something failed besides
 		}
+	}
+	if isServerError(err, 1054) && strings.Contains(err.Error(), "helix_locks is an older table") {
+		e.Err = &olderError{e.Err}
 	}
 	return e
 }

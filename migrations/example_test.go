@@ -25,7 +25,7 @@ func ExampleUp() {
 		return err
 	}
 	fmt.Println(migrate(context.Background(), nil))
-	// Output: migrations: up: failed: no *sql.DB: give the pool of the database to migrate
+	// Output: migrations: up: no *sql.DB: give the pool of the database to migrate
 }
 
 // Into the application's own migrations, in a program that go generate runs.
@@ -44,9 +44,7 @@ func ExampleExport() {
 		fmt.Println(file)
 	}
 	// Output:
-	// 20261124120000_helix_00001_create_helix_lock_floor.sql
-	// 20261124120001_helix_00002_fill_helix_lock_floor.sql
-	// 20261124120002_helix_00003_create_helix_locks.sql
+	// 20261124120000_helix_20261128104500_create_helix_locks.sql
 }
 
 // What differs is a value, for those who want to act on it.

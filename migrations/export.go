@@ -3,6 +3,7 @@ package migrations
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -97,7 +98,7 @@ func Export(dir string, opts ...ExportOption) ([]string, error) {
 
 // exported is the text of a migration as Export writes it.
 func exported(name string) ([]byte, error) {
-	text, err := FS.ReadFile(name)
+	text, err := fs.ReadFile(FS, name)
 	return append([]byte("-- gox-helix "+name+", exported: do not edit. Later migrations are exported beside it.\n"), text...), err
 }
 

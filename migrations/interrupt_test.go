@@ -2,10 +2,13 @@ package migrations_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 var errInterrupted = errors.New("interrupted here")
@@ -52,19 +55,43 @@ type interruptedConn struct {
 	connector *interrupted
 }
 
-func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if c.connector.left < 0 {
-		return nil, c.connector.interrupt()
+// BeginTx makes COMMIT a statement like any other.
+func (c *interruptedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.driverConn.BeginTx(ctx, opts)
+	return &interruptedTx{tx, c}, err
+}
+
+type interruptedTx struct {
+	driver.Tx
+	conn *interruptedConn
+}
+
+func (tx *interruptedTx) Commit() error {
+	if err := tx.conn.pass("COMMIT"); err != nil {
+		return errors.Join(err, tx.Rollback())
 	}
-	if c.changes(query) {
+	return tx.Tx.Commit()
+}
+
+// pass is called before each statement.
+func (c *interruptedConn) pass(query string) error {
+	if c.connector.left < 0 {
+		return c.connector.interrupt()
+	}
+	if changes(query) {
 		if c.connector.left--; c.connector.left < 0 {
-			return nil, c.connector.interrupt()
+			return c.connector.interrupt()
 		}
 	}
 	if c.connector.before != nil {
-		if err := c.connector.before(query); err != nil {
-			return nil, err
-		}
+		return c.connector.before(query)
+	}
+	return nil
+}
+
+func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.pass(query); err != nil {
+		return nil, err
 	}
 	return c.driverConn.ExecContext(ctx, query, args)
 }
@@ -81,33 +108,53 @@ func (c *interruptedConn) QueryContext(ctx context.Context, query string, args [
 }
 
 // changes is false for what only the session can see.
-func (c *interruptedConn) changes(query string) bool {
-	if !strings.HasPrefix(query, "EXECUTE") {
-		return changes(query)
-	}
-	return strings.HasPrefix(query, "EXECUTE helix_step") && changes(c.prepared())
-}
-
-// prepared is what the session is to execute.
-func (c *interruptedConn) prepared() string {
-	rows, err := c.driverConn.QueryContext(context.Background(), `SELECT @helix_statement`, nil)
-	if err != nil {
-		return err.Error()
-	}
-	value := make([]driver.Value, 1)
-	if err := errors.Join(rows.Next(value), rows.Close()); err != nil {
-		return err.Error()
-	}
-	text, _ := value[0].([]byte)
-	return string(text)
-}
-
-// changes is false for what only the session can see.
 func changes(query string) bool {
 	for line := range strings.Lines(query) {
 		if verb, _, _ := strings.Cut(strings.TrimSpace(line), " "); verb != "" && verb != "--" {
-			return !slices.Contains([]string{"SET", "PREPARE", "DEALLOCATE", "DO", "SELECT", "START"}, verb)
+			return !slices.Contains([]string{"SET", "SELECT"}, verb)
 		}
 	}
 	return true
+}
+
+func (d *database) connector(opts ...func(*mysql.Config)) driver.Connector {
+	d.Helper()
+	config := d.server.Config()
+	config.DBName = d.name
+	for _, opt := range opts {
+		opt(config)
+	}
+	return ok[driver.Connector](d.T)(mysql.NewConnector(config))
+}
+
+// through opens a pool of one connection.
+func (d *database) through(connector driver.Connector) *sql.DB {
+	d.Helper()
+	db := d.pool(connector)
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+func (d *database) pool(connector driver.Connector) *sql.DB {
+	d.Helper()
+	db := sql.OpenDB(connector)
+	d.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			d.Error(err)
+		}
+	})
+	return db
+}
+
+func (d *database) interruptedAfter(n int) *sql.DB {
+	d.Helper()
+	return d.through(&interrupted{Connector: d.connector(), left: n})
+}
+
+// clear drops every table.
+func (d *database) clear() {
+	d.Helper()
+	for _, table := range d.strings(`SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`) {
+		d.exec("DROP TABLE " + table)
+	}
 }

@@ -5,15 +5,25 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/pressly/goose/v3"
 )
 
+//go:embed sql/*.sql
+var files embed.FS
+
 // FS holds the migrations, as goose reads them: one SQL file each, at its root.
-//
-//go:embed *.sql
-var FS embed.FS
+var FS = root(files)
+
+func root(files embed.FS) fs.FS {
+	root, err := fs.Sub(files, "sql")
+	if err != nil {
+		return files // only a malformed path fails
+	}
+	return root
+}
 
 // VersionTable is where goose notes which of these migrations a database has,
 // beside the goose_db_version of the application's own.
@@ -29,7 +39,8 @@ const VersionTable = "helix_goose_db_version"
 // back, is left as it is: migrations only ever add.
 //
 // It fails with an [Error], which says what was applied, what failed and what to
-// do, and with [ErrLockTimeout] in it if another process went on migrating for
+// do: with [ErrOlder] in it if helix_locks is one of an older version, which is left as
+// it is, see [Adopt]; with [ErrLockTimeout] if another process went on migrating for
 // longer than [LockWait]. It takes one connection of the pool, and leaves nothing
 // changed on it.
 func Up(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationResult, error) {
@@ -47,8 +58,7 @@ func UpTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*go
 // Down takes the latest migration back, and returns it; none where the database
 // has none. Taking back the one that created helix_locks forgets every lease and
 // every epoch, so that fencing tokens start again from 1: end all users of the
-// locks first. (But see the package documentation for tables taken over from an
-// older client: there Down gives the locks back to it.)
+// locks first. It waits for no more than 5 seconds for transactions that use the tables.
 //
 // It fails as [Up] does, and with [ErrNewer] if the database has migrations that
 // this version does not know: take those back with the version that brought them.
@@ -67,16 +77,20 @@ func DownTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*
 	return migrate(ctx, db, "down", version, opts)
 }
 
-const (
-	oneStep  = -1 // stands for the version below the database's
-	takeOver = 3  // the migration that takes an older helix_locks over
-)
+const oneStep = -1 // stands for the version below the database's
 
 func migrate(ctx context.Context, db *sql.DB, direction string, version int64, opts []Option) ([]*goose.MigrationResult, error) {
 	c, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
+	if c.writerZone != "" {
+		return nil, errors.New("migrations: WithWriterTimeZone is for Adopt: leave it out")
+	}
+	return c.migrate(ctx, db, direction, version)
+}
+
+func (c config) migrate(ctx context.Context, db *sql.DB, direction string, version int64) ([]*goose.MigrationResult, error) {
 	applied, err := listApplied(ctx, db)
 	if err != nil {
 		return nil, failed(direction, nil, err)
@@ -121,12 +135,7 @@ func (c config) onCluster(ctx context.Context, db *sql.DB, direction string, ver
 }
 
 func (c config) once(ctx context.Context, db *sql.DB, direction string, version int64) (results []*goose.MigrationResult, err error) {
-	p, err := c.provider(db, func(ctx context.Context, conn *sql.Conn) error {
-		if direction == "down" || version < takeOver {
-			return nil
-		}
-		return c.warn(ctx, conn)
-	})
+	p, err := c.provider(db, direction)
 	if err != nil {
 		return nil, failed(direction, nil, err)
 	}

@@ -1,16 +1,24 @@
 package migrations_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
+	"github.com/gox-helix/gox-helix/migrations"
 )
 
 func TestMain(m *testing.M) {
@@ -20,7 +28,7 @@ func TestMain(m *testing.M) {
 	servertest.Main(m, func() error { return goleak.Find() })
 }
 
-// database is an empty one on a server, for the stock goose command.
+// database is an empty one on a server.
 type database struct {
 	*testing.T
 	server *servertest.Instance
@@ -31,17 +39,30 @@ type database struct {
 
 func onServers(t *testing.T, test func(d *database)) {
 	t.Helper()
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
-		name := s.EmptyDatabase(t)
-		test(&database{T: t, server: s, name: name, db: s.Open(t, func(c *mysql.Config) { c.DBName = name })})
-	})
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) { test(newDatabase(t, s)) })
 }
 
-func (d *database) goose(args ...string) {
+func newDatabase(t *testing.T, s *servertest.Instance) *database {
+	t.Helper()
+	name := s.EmptyDatabase(t)
+	d := &database{T: t, server: s, name: name}
+	d.db = d.open()
+	return d
+}
+
+// goose runs the stock command.
+func (d *database) goose(args ...string) string {
 	d.Helper()
-	if out, err := d.server.Migrate(d.Context(), d.name, args...); err != nil {
+	out, err := d.server.Migrate(d.Context(), d.name, args...)
+	if err != nil {
 		d.Fatalf("goose %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
+	return string(out)
+}
+
+func (d *database) open(opts ...func(*mysql.Config)) *sql.DB {
+	d.Helper()
+	return d.pool(d.connector(opts...))
 }
 
 func (d *database) exec(query string, args ...any) {
@@ -57,6 +78,57 @@ func (d *database) number(query string, args ...any) (n int) {
 		d.Fatal(err)
 	}
 	return n
+}
+
+func (d *database) valueOf(db *sql.DB, query string) (value string) {
+	d.Helper()
+	if err := db.QueryRowContext(d.Context(), query).Scan(&value); err != nil {
+		d.Fatal(err)
+	}
+	return value
+}
+
+// strings runs a query of one column.
+func (d *database) strings(query string) (all []string) {
+	d.Helper()
+	rows, err := d.db.QueryContext(d.Context(), query)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			d.Error(err)
+		}
+	}()
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			d.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (d *database) tables() []string {
+	d.Helper()
+	all := d.strings(`SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`)
+	slices.Sort(all)
+	return all
+}
+
+// user makes one that may do this in the database.
+func (d *database) user(privileges string) func(c *mysql.Config) {
+	d.Helper()
+	user := "u_" + d.name[len(d.name)-6:]
+	d.exec(fmt.Sprintf(`CREATE USER '%s'@'%%' IDENTIFIED BY 'secret'`, user))
+	d.Cleanup(func() {
+		if _, err := d.db.ExecContext(context.Background(), fmt.Sprintf(`DROP USER '%s'@'%%'`, user)); err != nil {
+			d.Error(err)
+		}
+	})
+	d.exec(fmt.Sprintf("GRANT %s ON `%s`.* TO '%s'@'%%'", privileges, d.name, user))
+	return func(c *mysql.Config) { c.User, c.Passwd = user, "secret" }
 }
 
 // complete fails the test unless the schema is what the library needs.
@@ -81,91 +153,244 @@ func (d *database) complete() {
 	if n := d.number(`SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = ? AND table_name = 'helix_locks'`, d.name); n != 1 {
 		d.Errorf("helix_locks has %d indexed columns: only the primary key belongs there", n)
 	}
-	if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name IN ('helix_locks', 'helix_lock_floor') AND engine = 'InnoDB'`, d.name); n != 2 {
-		d.Errorf("%d of 2 tables are there", n)
+	if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name LIKE 'helix%' AND engine <> 'InnoDB'`, d.name); n != 0 {
+		d.Errorf("%d tables are not InnoDB's", n)
 	}
 	if n := d.number(`SELECT COUNT(*) FROM helix_lock_floor WHERE shard BETWEEN 0 AND 255`); n != 256 {
 		d.Errorf("%d of 256 floors are there", n)
 	}
 }
 
-func TestUpDownUp(t *testing.T) {
-	onServers(t, func(d *database) {
-		d.goose("up")
-		d.complete()
-		d.goose("up") // nothing to do
-		d.goose("down-to", "0")
-		if n := d.number(`SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name LIKE 'helix\_lock%'`, d.name); n != 0 {
-			d.Errorf("%d tables are left", n)
+func files(t *testing.T) (names []string) {
+	t.Helper()
+	for _, entry := range ok[[]fs.DirEntry](t)(fs.ReadDir(migrations.FS, ".")) {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// statements are those of a file, in one direction.
+func statements(t *testing.T, file, direction string) (all []string) {
+	t.Helper()
+	up, down, _ := strings.Cut(string(ok[[]byte](t)(os.ReadFile(filepath.Join("sql", file)))), "-- +goose Down")
+	half := up
+	if direction == "down" {
+		half = down
+	}
+	for statement := range strings.SplitSeq(strings.TrimSpace(half), ";\n") {
+		all = append(all, strings.TrimSuffix(statement, ";"))
+	}
+	return all
+}
+
+// The files are for a person to read: numbered by time, short, and SQL alone.
+func TestFiles(t *testing.T) {
+	lines := 0
+	for _, file := range files(t) {
+		number, _, _ := strings.Cut(file, "_")
+		if _, err := time.Parse("20060102150405", number); err != nil || filepath.Ext(file) != ".sql" {
+			t.Errorf("%s: %v", file, err)
 		}
-		d.goose("up")
-		d.complete()
+		lines += strings.Count(string(ok[[]byte](t)(os.ReadFile(filepath.Join("sql", file)))), "\n")
+		for _, direction := range []string{"up", "down"} {
+			for _, statement := range statements(t, file, direction) {
+				var code []string
+				for line := range strings.Lines(statement) {
+					if !strings.HasPrefix(line, "--") {
+						code = append(code, line)
+					}
+				}
+				verb := strings.Fields(strings.Join(code, ""))[0]
+				if !slices.Contains([]string{"CREATE", "DROP", "INSERT", "SELECT"}, verb) || strings.Contains(strings.Join(code, ""), "@") {
+					t.Errorf("%s: %s", file, statement)
+				}
+			}
+		}
+	}
+	if lines > 150 {
+		t.Errorf("%d lines", lines)
+	}
+}
+
+// Killed behind any statement, and whatever is noted, the same is finished by the next.
+func TestFilesRunAgain(t *testing.T) {
+	onServers(t, func(d *database) {
+		all := statements(d.T, files(d.T)[0], "up")
+		for n := range len(all) + 1 {
+			d.clear()
+			for _, statement := range all[:n] {
+				d.exec(statement)
+			}
+			d.goose("up")
+			d.complete()
+			if highest := d.number(`SELECT MAX(floor_epoch) FROM helix_lock_floor`); highest != 0 {
+				d.Errorf("after %d statements floors begin at %d", n, highest)
+			}
+			down := statements(d.T, files(d.T)[0], "down")
+			for _, statement := range down[:min(n, len(down))] {
+				d.exec(statement)
+			}
+			d.goose("down")
+			if got := d.tables(); !slices.Equal(got, []string{"helix_goose_db_version"}) {
+				d.Errorf("going down leaves %s", got)
+			}
+		}
 	})
 }
 
-// DDL commits at once, so that a migration that is interrupted has happened, in
-// part or in whole, without its version being noted. Whatever it left, "up"
-// finishes it, and keeps floors that were raised meanwhile.
-func TestInterruptedUp(t *testing.T) {
-	for _, file := range files(t) {
-		t.Run(filepath.Base(file), func(t *testing.T) {
+// A floor that was raised stays; one that was lost comes back above every epoch.
+func TestFloorsComeBack(t *testing.T) {
+	for name, lose := range map[string]string{
+		"some":                    `DELETE FROM helix_lock_floor WHERE shard > 100`,
+		"all":                     `DELETE FROM helix_lock_floor`,
+		"all, without any lock":   `DELETE FROM helix_lock_floor WHERE shard <> 3`,
+		"the table, beside locks": `DROP TABLE helix_lock_floor`,
+	} {
+		t.Run(name, func(t *testing.T) {
 			onServers(t, func(d *database) {
-				version := strings.TrimLeft(strings.SplitN(filepath.Base(file), "_", 2)[0], "0")
-				d.goose("up-to", version)
-				d.exec(`DELETE FROM helix_goose_db_version WHERE version_id = ?`, version) // as if killed before it was noted
-				raised := 0
-				if d.number(`SELECT COUNT(*) FROM helix_lock_floor`) == 256 {
-					d.exec(`DELETE FROM helix_lock_floor WHERE shard > 100`) // as if killed in the middle
-					d.exec(`UPDATE helix_lock_floor SET floor_epoch = 7 WHERE shard = 3`)
-					raised = 7
-					d.exec(`DELETE FROM helix_goose_db_version WHERE version_id >= 2`)
-				}
 				d.goose("up")
+				d.exec(`UPDATE helix_lock_floor SET floor_epoch = 7 WHERE shard = 3`)
+				if name != "all, without any lock" {
+					d.exec(`INSERT INTO helix_locks VALUES ('k', 'o', 9, 0, 0, '1970-01-01', NOW(), NOW(), NOW())`)
+				}
+				d.exec(lose)
+				if strings.HasPrefix(lose, "DELETE") {
+					var drift *migrations.DriftError
+					if err := migrations.Verify(d.Context(), d.db); !errors.As(err, &drift) {
+						d.Fatalf("verify: %v", err)
+					}
+					d.exec(drift.Differences[0].Cure)
+				} else {
+					d.goose("-no-versioning", "up")
+				}
 				d.complete()
-				if n := d.number(`SELECT floor_epoch FROM helix_lock_floor WHERE shard = 3`); n != raised {
-					d.Errorf("floor %d, was %d", n, raised)
+				if err := migrations.Verify(d.Context(), d.db); err != nil {
+					d.Error(err)
+				}
+				raised, lost := d.number(`SELECT floor_epoch FROM helix_lock_floor WHERE shard = 3`), d.number(`SELECT floor_epoch FROM helix_lock_floor WHERE shard = 200`)
+				now := d.number(`SELECT UNIX_TIMESTAMP() * 1000000`)
+				if lost < now-60_000_000 || lost > now || raised != 7 && raised != lost {
+					d.Errorf("floors %d and %d", raised, lost)
 				}
 			})
 		})
 	}
 }
 
-func TestInterruptedDown(t *testing.T) {
+// The statement that Verify gives as a cure is the migration's.
+func TestOneStatementForFloors(t *testing.T) {
 	onServers(t, func(d *database) {
 		d.goose("up")
-		d.exec(`DROP TABLE helix_locks`) // as if killed before version 3 was taken back
-		d.goose("down-to", "0")
-		d.goose("up")
+		d.exec(`DELETE FROM helix_lock_floor WHERE shard = 9`)
+		var drift *migrations.DriftError
+		if err := migrations.Verify(d.Context(), d.db); !errors.As(err, &drift) {
+			d.Fatalf("verify: %v", err)
+		}
+		all := statements(d.T, files(d.T)[0], "up")
+		_, statement, _ := strings.Cut(all[len(all)-1], "INSERT")
+		if want := strings.Join(strings.Fields("INSERT"+statement), " ") + ";"; drift.Differences[0].Cure != want {
+			d.Errorf("cure\n%s\nmigration\n%s", drift.Differences[0].Cure, want)
+		}
+	})
+}
+
+// On a server that makes another engine than it was asked for, two could have one lock: the
+// migration fails with the reason, as often as it is run, until that is corrected.
+func TestAnotherEngine(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		args := []string{"--default-storage-engine=MyISAM", "--disabled-storage-engines=InnoDB", "--sql-mode="}
+		cure := "SET GLOBAL sql_mode = ''" // by another server: this one cannot be told
+		if s.Engine == "mariadb" {
+			args, cure = []string{"--enforce-storage-engine=Aria", "--sql-mode="}, "SET GLOBAL enforce_storage_engine = NULL"
+		}
+		d := newDatabase(t, s.Fresh(t, args...))
+		for _, up := range []func() error{
+			func() error { _, err := migrations.Up(t.Context(), d.open()); return err },
+			func() error { _, err := migrations.Up(t.Context(), d.open()); return err },
+			func() error { _, err := d.server.Migrate(t.Context(), d.name, "up"); return err },
+		} {
+			if err := up(); err == nil || !strings.Contains(err.Error(), "tables_must_be_of_engine_innodb") {
+				t.Errorf("error %v", err)
+			}
+		}
+		if v := ok[int64](t)(migrations.Version(t.Context(), d.db)); v != 0 {
+			t.Errorf("version %d is noted", v)
+		}
+		_, err := migrations.Up(t.Context(), d.open())
+		if err == nil || !strings.Contains(err.Error(), "DROP TABLE helix_locks, helix_lock_floor") {
+			t.Errorf("error %v", err)
+		}
+		if s.Engine != "mariadb" {
+			return
+		}
+		d.exec(cure)
+		d.exec("DROP TABLE helix_locks, helix_lock_floor, helix_goose_db_version")
+		ok[[]*goose.MigrationResult](t)(migrations.Up(t.Context(), d.open()))
 		d.complete()
 	})
 }
 
-// One statement of DDL a file: what follows one that succeeded in the same file
-// could not be undone with it. But for the takeover of an older table, whose
-// statements each ask for the state that they find.
-func TestOneStatementAFile(t *testing.T) {
-	for _, file := range files(t) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+// A version table of the server's default engine, which has no transactions, is in nobody's
+// way: goose's own on such a server, and ours is of InnoDB in any case.
+func TestDefaultEngineWithoutTransactions(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+		args := []string{"--default-storage-engine=MyISAM"}
+		if s.Engine == "mysql" {
+			args = append(args, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
 		}
-		up, down, ok := strings.Cut(string(text), "-- +goose Down")
-		if !ok || !strings.Contains(up, "-- +goose Up") {
-			t.Errorf("%s lacks a direction", file)
+		fresh := s.Fresh(t, args...)
+		d := newDatabase(t, fresh)
+		ok[[]*goose.MigrationResult](t)(migrations.Up(t.Context(), d.db))
+		d.complete()
+		stock := newDatabase(t, fresh)
+		stock.goose("up")
+		if err := migrations.Verify(t.Context(), stock.db); err != nil {
+			t.Error(err)
 		}
-		for _, direction := range []string{up, down} {
-			if n := strings.Count(direction, ";\n"); n > 1 && !strings.Contains(direction, "@helix_") {
-				t.Errorf("%s has %d statements in one direction", file, n)
-			}
-		}
-	}
+		stock.goose("down")
+	})
 }
 
-func files(t *testing.T) []string {
-	t.Helper()
-	names, err := filepath.Glob("*.sql")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no migrations here: %v", err)
-	}
-	return names
+// A table of an older version is left as it is, with the cure.
+func TestOlderIsRefused(t *testing.T) {
+	eachOlderTable(t, func(d *database, _ []string) {
+		before := d.olderRows("helix_locks")
+		_, err := migrations.Up(d.Context(), d.db)
+		if !errors.Is(err, migrations.ErrOlder) || !strings.Contains(err.Error(), "call migrations.Adopt, or txlock migrate adopt") || !strings.Contains(err.Error(), "nothing was changed") {
+			d.Errorf("up: %v", err)
+		}
+		for range 2 {
+			if out, err := d.server.Migrate(d.Context(), d.name, "up"); err == nil || !strings.Contains(string(out), "helix_locks is an older table, take it over by txlock migrate adopt") {
+				d.Errorf("goose up: %v\n%s", err, out)
+			}
+		}
+		var drift *migrations.DriftError
+		if err := migrations.Verify(d.Context(), d.db); !errors.As(err, &drift) || !strings.Contains(err.Error(), "txlock migrate adopt") {
+			d.Errorf("verify: %v", err)
+		}
+		if got := d.tables(); !slices.Equal(got, []string{"helix_goose_db_version", "helix_locks"}) {
+			d.Errorf("the tables are %s", got)
+		}
+		if got := d.olderRows("helix_locks"); !slices.Equal(got, before) {
+			d.Errorf("rows %s, were %s", got, before)
+		}
+	})
+}
+
+// As the documentation tells users of other tools: mysql < file.
+func TestPlainSQL(t *testing.T) {
+	onServers(t, func(d *database) {
+		up, _, _ := strings.Cut(string(ok[[]byte](d.T)(os.ReadFile(filepath.Join("sql", files(d.T)[0])))), "-- +goose Down")
+		db := d.open(func(c *mysql.Config) { c.MultiStatements = true })
+		for range 2 {
+			if _, err := db.ExecContext(d.Context(), up); err != nil {
+				d.Fatal(err)
+			}
+			d.complete()
+		}
+		ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
+		if err := migrations.Verify(d.Context(), d.db); err != nil {
+			d.Error(err)
+		}
+	})
 }

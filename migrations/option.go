@@ -8,7 +8,6 @@ import (
 	"log/slog"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
 	"github.com/pressly/goose/v3/lock"
 )
 
@@ -22,6 +21,7 @@ type config struct {
 	sessionLocker lock.SessionLocker
 	locker        lock.Locker
 	unlocked      bool
+	writerZone    string
 }
 
 func newConfig(opts []Option) (c config, err error) {
@@ -38,9 +38,9 @@ func newConfig(opts []Option) (c config, err error) {
 
 // WithDryRun makes Up, UpTo, Down and DownTo return the files that they would run,
 // in order and without a duration. It sends one statement, which reads, and takes
-// no lock. It does not look at the tables: what a migration refuses (an older
-// helix_locks that does not fit, a privilege that is missing), the run itself
-// finds, before it changes that table.
+// no lock. It does not look at the tables: what a migration refuses, the run itself finds.
+//
+// [Adopt] with it looks at the older table, and changes nothing.
 func WithDryRun() Option {
 	return func(c *config) error {
 		c.dryRun = true
@@ -49,9 +49,8 @@ func WithDryRun() Option {
 }
 
 // WithLogger logs the migrations that were done, at level Info and when the call
-// ends, with file, direction and duration. Where Up is to take over an older
-// helix_locks, it first logs each of its [Collisions], at level Warn, which reads
-// the whole table once. What fails is returned, never only logged.
+// ends, with file, direction and duration; and what [Adopt] has taken over. What fails is
+// returned, never only logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -115,6 +114,20 @@ func (c config) withoutLease() config {
 	return c
 }
 
+// WithWriterTimeZone tells [Adopt] in which time zone the sessions of the older programs
+// were, such as "-08:00", or a name if the server has time zones loaded. They wrote the
+// text of a time in UTC into a column that takes it for a time in the session's zone; where
+// that was not UTC, every expiry in the older table is off by the difference.
+func WithWriterTimeZone(zone string) Option {
+	return func(c *config) error {
+		if zone == "" {
+			return errors.New(`migrations: WithWriterTimeZone of no zone: give one, such as "+00:00", or leave the option out`)
+		}
+		c.writerZone = zone
+		return nil
+	}
+}
+
 func (c config) log(ctx context.Context, results []*goose.MigrationResult) {
 	if c.logger == nil {
 		return
@@ -125,8 +138,8 @@ func (c config) log(ctx context.Context, results []*goose.MigrationResult) {
 }
 
 // provider is made anew for each call: it remembers things about its database.
-func (c config) provider(db *sql.DB, begun func(context.Context, *sql.Conn) error) (*goose.Provider, error) {
-	inner, err := database.NewStore(database.DialectMySQL, VersionTable)
+func (c config) provider(db *sql.DB, direction string) (*goose.Provider, error) {
+	store, err := NewVersionStore(VersionTable)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +147,11 @@ func (c config) provider(db *sql.DB, begun func(context.Context, *sql.Conn) erro
 	if err != nil {
 		return nil, err
 	}
-	p, err := goose.NewProvider(goose.DialectCustom, db, FS, goose.WithStore(&versionStore{inner}), goose.WithDisableGlobalRegistry(true),
-		goose.WithLogger(goose.NopLogger()), goose.WithSessionLocker(&session{locker, begun}))
+	if direction == "down" {
+		locker = &impatient{SessionLocker: locker}
+	}
+	p, err := goose.NewProvider(goose.DialectCustom, db, FS, goose.WithStore(store), goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()), goose.WithSessionLocker(locker))
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)
 	}

@@ -32,7 +32,7 @@ func TestTriesAgain(t *testing.T) {
 			onServers(t, func(d *database) {
 				left := c.fails
 				db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
-					if strings.HasPrefix(query, "CREATE TABLE IF NOT EXISTS helix_locks_import") && left > 0 {
+					if strings.HasPrefix(query, "CREATE TABLE IF NOT EXISTS helix_lock_floor") && left > 0 {
 						left--
 						return &mysql.MySQLError{Number: c.number, Message: "as a server says"}
 					}
@@ -56,8 +56,9 @@ func TestTriesAgain(t *testing.T) {
 				if !errors.As(err, &e) || !errors.As(err, &server) || server.Number != c.number {
 					d.Fatalf("error %v", err)
 				}
-				wantPaths(d.T, e.Applied, every(d.T, "up")[:2])
-				wantPaths(d.T, results, every(d.T, "up")[:2])
+				if len(e.Applied)+len(results) != 0 {
+					d.Errorf("applied %v, %v", paths(e.Applied), paths(results))
+				}
 				if left != 0 {
 					d.Errorf("%d failures are left: it was not tried", left)
 				}

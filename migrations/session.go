@@ -4,30 +4,57 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/gox-helix/gox-helix/lockdb"
 )
 
-// session is the locker that goose is given, around any other or none: it also
-// looks at the connection before goose migrates on it, and clears it up afterwards.
-type session struct {
-	lock.SessionLocker
+// tableWait is for how long a statement that drops or renames a table waits for others to
+// be done with it, in seconds. Everybody else queues behind it; on MySQL also when the
+// client has gone meanwhile.
+const tableWait = 5
 
-	begun func(ctx context.Context, conn *sql.Conn) error // called under the lock
+// setTableWait is not in lockdb, as sqlc generates nothing for a SET.
+func setTableWait(ctx context.Context, conn *sql.Conn, seconds int64) error {
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", seconds))
+	return err
 }
 
-func (s *session) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	if err := s.SessionLocker.SessionLock(ctx, conn); err != nil {
+// impatient is a locker that has the session wait no longer than [tableWait] for a table.
+type impatient struct {
+	lock.SessionLocker
+
+	before int64 // the session's own
+}
+
+func (l *impatient) SessionLock(ctx context.Context, conn *sql.Conn) (err error) {
+	if err := l.SessionLocker.SessionLock(ctx, conn); err != nil {
 		return err
 	}
-	if err := s.begun(ctx, conn); err != nil {
-		return errors.Join(err, s.SessionLocker.SessionUnlock(context.WithoutCancel(ctx), conn))
+	if l.before, err = lockdb.New(conn).LockWaitTimeout(ctx); err == nil {
+		err = setTableWait(ctx, conn, tableWait)
+	}
+	if err != nil {
+		return errors.Join(err, l.SessionLocker.SessionUnlock(context.WithoutCancel(ctx), conn))
 	}
 	return nil
 }
 
-func (s *session) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	return errors.Join(restoreSession(ctx, conn), s.SessionLocker.SessionUnlock(ctx, conn))
+// SessionUnlock leaves nothing changed on a connection of the caller's pool, whatever has
+// become of ctx.
+func (l *impatient) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockPatience)
+	defer cancel()
+	err := setTableWait(ctx, conn, l.before)
+	if isConnectionLost(err) { // then there is nothing to restore
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("migrations: restore lock_wait_timeout of the connection: close it, or the pool: %w", err)
+	}
+	return errors.Join(err, l.SessionLocker.SessionUnlock(ctx, conn))
 }
 
 // noLocker is for those who want none.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/gox-helix/gox-helix/migrations"
@@ -166,9 +167,9 @@ func TestLockWhoseAnswerIsLost(t *testing.T) {
 
 // A context that ends ends the connection, and the server then releases the lock: that
 // is no loss to cry about, besides the context's own error.
-func TestCancelledUpIsNoLostLock(t *testing.T) {
+func TestCancelledDownIsNoLostLock(t *testing.T) {
 	onServers(t, func(d *database) {
-		d.load("helix_locks_epoch.sql")
+		ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
 		tx := ok[*sql.Tx](d.T)(d.db.BeginTx(d.Context(), nil))
 		if _, err := tx.ExecContext(d.Context(), `DO (SELECT COUNT(*) FROM helix_locks)`); err != nil {
 			d.Fatal(err)
@@ -177,7 +178,7 @@ func TestCancelledUpIsNoLostLock(t *testing.T) {
 		defer cancel()
 		done := make(chan error, 1)
 		go func() {
-			_, err := migrations.Up(ctx, d.open())
+			_, err := migrations.Down(ctx, d.open())
 			done <- err
 		}()
 		for d.number(`SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock%'`) == 0 {

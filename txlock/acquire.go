@@ -233,7 +233,7 @@ func heldError(key string, answer int64) *HeldError {
 }
 
 // errNoFloor says that a key could not be made a row for.
-var errNoFloor = errors.New("helix_lock_floor has no row for the key's shard: run the INSERT of migrations/00002_fill_helix_lock_floor.sql again")
+var errNoFloor = errors.New("helix_lock_floor has no row for the key's shard: txlock migrate verify, or migrations.Verify, says how to restore it")
 
 func noFloorError(op, key string) error {
 	return fmt.Errorf("txlock: %s %q: %w: %w", op, key, ErrNotMigrated, errNoFloor)

@@ -19,7 +19,7 @@ import (
 // A database without the tables, or with some of them: every operation says which
 // command creates them.
 func TestNotMigrated(t *testing.T) {
-	const goose = `/migrations" -table helix_goose_db_version mysql`
+	const goose = `/migrations/sql" -table helix_goose_db_version mysql`
 	for name, c := range map[string]struct {
 		ddl        []string
 		says, cure string

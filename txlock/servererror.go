@@ -186,4 +186,4 @@ func prepareError(err error) error {
 }
 
 // migrateHint names the command that creates what is missing.
-const migrateHint = `create its tables with migrations.Up, or: goose -dir "$(go list -m -f '{{.Dir}}' github.com/gox-helix/gox-helix)/migrations" -table helix_goose_db_version mysql "$DSN" up`
+const migrateHint = `create its tables with migrations.Up, or: goose -dir "$(go list -m -f '{{.Dir}}' github.com/gox-helix/gox-helix)/migrations/sql" -table helix_goose_db_version mysql "$DSN" up`

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +36,7 @@ the others wait and find it done. What was interrupted the next run finishes.`,
   txlock migrate verify`,
 	}
 	cmd.AddCommand(
-		a.migrateUpCommand(), a.migrateUpToCommand(), a.migrateDownCommand(), a.migrateDownToCommand(),
+		a.migrateUpCommand(), a.migrateUpToCommand(), a.migrateAdoptCommand(), a.migrateDownCommand(), a.migrateDownToCommand(),
 		a.migrateStatusCommand(), a.migrateVersionCommand(), a.migrateVerifyCommand(), a.migrateExportCommand(),
 	)
 	return cmd
@@ -56,7 +55,7 @@ func parseVersion(arg string) (int64, error) {
 	if err == nil && version == 0 {
 		return 0, nil // before the first one
 	}
-	files, _ := fs.Glob(migrations.FS, fmt.Sprintf("%05d_*.sql", version)) // the pattern is right
+	files, _ := fs.Glob(migrations.FS, fmt.Sprintf("%d_*.sql", version)) // the pattern is right
 	if err != nil || len(files) == 0 {
 		return 0, usageErrorf("%q is no version: txlock migrate status lists them", arg)
 	}
@@ -98,34 +97,8 @@ func (a *app) migrate(ctx context.Context, f migrateFlags, run migrateFunc) erro
 		return err
 	}
 	return a.withDatabase(ctx, func(db *sql.DB) error {
-		plan, err := run(db, migrations.WithDryRun())
-		if err != nil {
-			return err
-		}
-		if err := a.warnOfCollisions(ctx, db, plan); err != nil {
-			return err
-		}
 		return a.runMigrations(db, f, opts, run)
 	})
-}
-
-// warnOfCollisions tells which keys of an older table are about to become locks of
-// their own.
-func (a *app) warnOfCollisions(ctx context.Context, db *sql.DB, plan []*goose.MigrationResult) error {
-	if !slices.ContainsFunc(plan, func(r *goose.MigrationResult) bool {
-		return strings.HasSuffix(r.Source.Path, "_create_helix_locks.sql")
-	}) {
-		return nil
-	}
-	collisions, err := migrations.Collisions(ctx, db)
-	for _, c := range collisions {
-		var keys []string
-		for _, key := range c.Keys {
-			keys = append(keys, quote(key))
-		}
-		a.say("warning: the older helix_locks takes these keys for one lock, and they become locks of their own: use one spelling in all programs: %s", strings.Join(keys, ", "))
-	}
-	return err
 }
 
 func (a *app) runMigrations(db *sql.DB, f migrateFlags, opts []migrations.Option, run migrateFunc) error {
@@ -139,15 +112,7 @@ func (a *app) runMigrations(db *sql.DB, f migrateFlags, opts []migrations.Option
 
 func (a *app) printResults(results []*goose.MigrationResult, dryRun, failed bool) error {
 	if a.flags.json {
-		list := []migrationJSON{}
-		for _, r := range results {
-			state := "done"
-			if dryRun {
-				state = "to do"
-			}
-			list = append(list, migrationJSON{Version: r.Source.Version, File: r.Source.Path, Direction: r.Direction, State: state, Seconds: r.Duration.Seconds()})
-		}
-		return a.printJSON(list)
+		return a.printJSON(listMigrations(results, dryRun))
 	}
 	var out strings.Builder
 	for _, r := range results {
@@ -161,4 +126,16 @@ func (a *app) printResults(results []*goose.MigrationResult, dryRun, failed bool
 		out.WriteString("nothing to do\n")
 	}
 	return a.print(out.String())
+}
+
+func listMigrations(results []*goose.MigrationResult, dryRun bool) []migrationJSON {
+	list := []migrationJSON{}
+	for _, r := range results {
+		state := "done"
+		if dryRun {
+			state = "to do"
+		}
+		list = append(list, migrationJSON{Version: r.Source.Version, File: r.Source.Path, Direction: r.Direction, State: state, Seconds: r.Duration.Seconds()})
+	}
+	return list
 }

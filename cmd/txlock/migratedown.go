@@ -17,8 +17,7 @@ import (
 const downHelp = `
 
 Where that drops helix_locks, every lease and every epoch is forgotten, and fencing
-tokens start again from 1: end all users of the locks first. (A table that was taken
-over from an older client is given back to it instead.) So it is refused while
+tokens start again from 1: end all users of the locks first. So it is refused while
 leases are active (exit status 75), unless --force is given; and it asks first, and
 needs --yes where there is no terminal to ask on.`
 

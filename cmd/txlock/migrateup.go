@@ -19,9 +19,10 @@ another process goes on migrating for longer than --lock-wait: exit status 75.`
 func (a *app) migrateUpCommand() *cobra.Command {
 	var f migrateFlags
 	cmd := &cobra.Command{
-		Use:     "up",
-		Short:   "Apply every migration that the database does not have yet",
-		Long:    `Apply every migration that the database does not have yet, and take an older helix_locks over.` + migratingHelp,
+		Use:   "up",
+		Short: "Apply every migration that the database does not have yet",
+		Long: `Apply every migration that the database does not have yet. A helix_locks of an older
+version is refused: see txlock migrate adopt.` + migratingHelp,
 		Example: "  txlock migrate up --dry-run\n  txlock migrate up",
 		Args:    cobra.NoArgs,
 		RunE: verb(func(ctx context.Context, _ []string) error {
@@ -40,7 +41,7 @@ func (a *app) migrateUpToCommand() *cobra.Command {
 		Use:     "up-to VERSION",
 		Short:   "Apply migrations up to a version",
 		Long:    `Apply the migrations up to a version, as status lists them.` + migratingHelp,
-		Example: "  txlock migrate up-to 4",
+		Example: "  txlock migrate up-to 20261128104500",
 		Args:    cobra.ExactArgs(1),
 		RunE: verb(func(ctx context.Context, args []string) error {
 			version, err := parseVersion(args[0])

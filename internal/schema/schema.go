@@ -15,13 +15,8 @@ import (
 
 const (
 	aside = "helix_locks_older" // an older table that was taken over
-	back  = "helix_locks_newer" // what going down gives back
 
-	migrateCure = "run the migrations, with migrations.Up or the goose command; where goose has noted them already, run the statement that creates this table, from the migration of its name"
-	takeCure    = "run the migrations, with migrations.Up or the goose command: they take the table over with its locks; where goose has noted them already, going down was interrupted: take the note back first, with migrations.Down or goose down"
-	finishCure  = "going up was interrupted: finish it, with migrations.Up or goose up"
-	backCure    = "going down was interrupted: finish it, with migrations.DownTo or goose down; then go up"
-	againCure   = "an older client has made it again: stop it, DROP TABLE helix_locks, then finish what was interrupted, with "
+	migrateCure = "run the migrations, with migrations.Up or goose up; where goose has noted them already, run the Up half of the file in migrations/sql by hand"
 )
 
 // Verify compares the live tables of the current database with those that the
@@ -107,10 +102,10 @@ func read(ctx context.Context, q *lockdb.Queries) (*live, error) {
 func (l *live) compare() (differences []Difference) {
 	for _, t := range tables() {
 		engine, ok := l.engines[t.name]
-		state := l.halfWay()
+		unfinished := l.unfinished()
 		switch {
-		case t.name == "helix_locks" && state != nil:
-			differences = append(differences, *state)
+		case t.name == "helix_locks" && unfinished != nil:
+			differences = append(differences, *unfinished)
 		case !ok:
 			differences = append(differences, Difference{Table: t.name, Got: "missing, or not visible to this user", Want: "a table", Cure: migrateCure, missing: true})
 		default:
@@ -217,20 +212,33 @@ func (t table) compareIndexes(got []*lockdb.ListIndexesRow) (differences []Diffe
 	return differences
 }
 
-// compareFloors finds shards without a floor. What a lost floor was nobody knows:
-// one that no epoch has reached is right.
+// restoreFloors is the statement of the migration that makes them: a test holds the two
+// together.
+const restoreFloors = `INSERT IGNORE INTO helix_lock_floor (shard, floor_epoch)
+WITH RECURSIVE shards (shard) AS (
+    SELECT 0
+    UNION ALL
+    SELECT shard + 1 FROM shards WHERE shard < 255
+), start (epoch) AS (
+    SELECT IF(EXISTS (SELECT 1 FROM helix_lock_floor) OR EXISTS (SELECT 1 FROM helix_locks), UNIX_TIMESTAMP() * 1000000, 0)
+)
+SELECT shards.shard, start.epoch
+FROM shards
+CROSS JOIN start;`
+
+// compareFloors finds shards without a floor.
 func compareFloors(present []int16) []Difference {
-	var missing, rows []string
+	var missing []string
 	for shard := int16(0); shard < shards; shard++ {
 		if slices.Contains(present, shard) {
 			continue
 		}
 		first := shard
-		for ; shard < shards && !slices.Contains(present, shard); shard++ {
-			rows = append(rows, fmt.Sprintf("SELECT %d AS shard", shard))
+		for shard+1 < shards && !slices.Contains(present, shard+1) {
+			shard++
 		}
-		if last := shard - 1; last > first {
-			missing = append(missing, fmt.Sprintf("%d-%d", first, last))
+		if shard > first {
+			missing = append(missing, fmt.Sprintf("%d-%d", first, shard))
 		} else {
 			missing = append(missing, fmt.Sprint(first))
 		}
@@ -240,8 +248,7 @@ func compareFloors(present []int16) []Difference {
 	}
 	return []Difference{{
 		Table: "helix_lock_floor", Got: "without shards " + strings.Join(missing, ", "), Want: "one row for each of 0 to 255, without which keys cannot be acquired",
-		Cure: "INSERT IGNORE INTO helix_lock_floor (shard, floor_epoch) SELECT missing.shard, GREATEST((SELECT COALESCE(MAX(epoch), 0) FROM helix_locks), " +
-			"(SELECT COALESCE(MAX(f.floor_epoch), 0) FROM helix_lock_floor AS f)) FROM (" + strings.Join(rows, " UNION ALL ") + ") AS missing;",
+		Cure: strings.Join(strings.Fields(restoreFloors), " "),
 	}}
 }
 

@@ -172,20 +172,6 @@ func TestVerifyWithFewPrivileges(t *testing.T) {
 	})
 }
 
-// A cure never lowers what fencing tokens have reached.
-func TestCureOfFloors(t *testing.T) {
-	onMigrated(t, func(t *testing.T, db *sql.DB) {
-		exec(t, db, "UPDATE helix_lock_floor SET floor_epoch = 41 WHERE shard = 3")
-		exec(t, db, "INSERT INTO helix_locks VALUES ('k', 'o', 40, 0, 0, NOW(), NOW(), NOW(), NOW())")
-		exec(t, db, "DELETE FROM helix_lock_floor WHERE shard BETWEEN 8 AND 9")
-		exec(t, db, differences(t, db)[0].Cure)
-		var floor int
-		if err := db.QueryRowContext(t.Context(), "SELECT MIN(floor_epoch) FROM helix_lock_floor WHERE shard IN (8, 9)").Scan(&floor); err != nil || floor != 41 {
-			t.Errorf("floor %d, error %v", floor, err)
-		}
-	})
-}
-
 // Every column is looked at: without it, the table is not ours.
 func TestEveryColumnIsNeeded(t *testing.T) {
 	onMigrated(t, func(t *testing.T, db *sql.DB) {
@@ -227,41 +213,26 @@ func TestMissingTables(t *testing.T) {
 	})
 }
 
-// What migrations have left or not begun has one cure each.
+// A table of an older version, and one whose adoption is not at its end, have one cure each.
 func TestStates(t *testing.T) {
-	const (
-		newer = "helix_locks"
-		older = "an older helix_locks"
-		aside = "helix_locks_older"
-		back  = "helix_locks_newer"
-	)
+	const older = "CREATE TABLE helix_locks (id INT PRIMARY KEY, lock_key VARCHAR(255), owner_id VARCHAR(255), expires_at TIMESTAMP NULL, status INT, created_at DATETIME, updated_at DATETIME)"
 	for name, c := range map[string]struct {
 		tables []string
+		state  schema.State
 		cure   string // empty where all is well
 	}{
-		"to be taken over":    {[]string{older}, "run the migrations, with migrations.Up or the goose command: they take the table over"},
-		"set aside":           {[]string{aside}, "going up was interrupted: finish it"},
-		"taken over":          {[]string{newer, aside}, ""},
-		"giving back":         {[]string{aside, back}, "going down was interrupted: finish it"},
-		"given back":          {[]string{older, back}, "going down was interrupted: finish it"},
-		"nowhere to":          {[]string{back}, "RENAME TABLE helix_locks_newer TO helix_locks;"},
-		"again on the way up": {[]string{older, aside}, "stop it, DROP TABLE helix_locks, then finish what was interrupted, with migrations.Up"},
-		"again on the way down": {
-			[]string{older, aside, back}, "stop it, DROP TABLE helix_locks, then finish what was interrupted, with migrations.DownTo",
-		},
+		"older":       {[]string{older}, schema.Older, "take it over with its locks: txlock migrate adopt"},
+		"interrupted": {[]string{"CREATE TABLE helix_locks_older (id INT)", "CREATE TABLE helix_locks (being_adopted INT)"}, schema.Closed, "call it again: txlock migrate adopt"},
+		"adopted":     {[]string{"CREATE TABLE helix_locks_older (id INT)", "CREATE TABLE helix_locks LIKE kept"}, schema.Current, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onMigrated(t, func(t *testing.T, db *sql.DB) {
 				exec(t, db, "RENAME TABLE helix_locks TO kept")
 				for _, table := range c.tables {
-					switch table {
-					case newer, back:
-						exec(t, db, "CREATE TABLE "+table+" LIKE kept")
-					case older:
-						exec(t, db, "CREATE TABLE helix_locks (id INT PRIMARY KEY, lock_key VARCHAR(255) NOT NULL, status ENUM('active') NOT NULL)")
-					default:
-						exec(t, db, "CREATE TABLE "+table+" (id INT PRIMARY KEY)")
-					}
+					exec(t, db, table)
+				}
+				if shape, err := schema.Look(t.Context(), db); err != nil || shape.State != c.state {
+					t.Errorf("state %+v, %v", shape, err)
 				}
 				var drift *schema.DriftError
 				err := schema.Verify(t.Context(), db)
@@ -302,50 +273,6 @@ func TestVerifyInAnySession(t *testing.T) {
 				if err := schema.Verify(t.Context(), db); err != nil {
 					t.Error(err)
 				}
-			})
-		})
-	}
-}
-
-func TestCollisions(t *testing.T) {
-	for name, c := range map[string]struct {
-		column string
-		keys   []string
-		want   [][]string
-	}{
-		"case, accent and space": {"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", []string{"a", "A", "b", "c ", "c", "é", "E", "Z"}, [][]string{{"A", "a"}, {"c", "c "}, {"E", "é"}}},
-		"bytes but for spaces":   {"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", []string{"a", "A", "c ", "c"}, [][]string{{"c", "c "}}},
-		"latin":                  {"VARCHAR(255) CHARACTER SET latin1", []string{"é", "É", "x"}, [][]string{{"É", "é"}}},
-		"none":                   {"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", []string{"a", "A"}, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
-				database := s.EmptyDatabase(t)
-				db := s.Open(t, func(c *mysql.Config) { c.DBName = database })
-				check := func(want [][]string) {
-					t.Helper()
-					found, err := schema.Collisions(t.Context(), db)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var got [][]string
-					for _, c := range found {
-						got = append(got, c.Keys)
-					}
-					if !slices.EqualFunc(got, want, slices.Equal) {
-						t.Errorf("collisions %q, want %q", got, want)
-					}
-				}
-				check(nil)
-				exec(t, db, "CREATE TABLE helix_locks (lock_key "+c.column+" NOT NULL)")
-				for _, key := range c.keys {
-					if _, err := db.ExecContext(t.Context(), "INSERT INTO helix_locks VALUES (?)", key); err != nil {
-						t.Fatal(err)
-					}
-				}
-				check(c.want)
-				exec(t, db, "RENAME TABLE helix_locks TO helix_locks_older")
-				check(c.want)
 			})
 		})
 	}

@@ -3,66 +3,103 @@ package schema
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/gox-helix/gox-helix/lockdb"
 )
 
-// halfWay tells what migrations have left or not begun, nil where helix_locks is of
-// the new shape, or nothing was ever there. The states are those at the head of the
-// migration that creates helix_locks.
-func (l *live) halfWay() *Difference {
-	_, there := l.engines["helix_locks"]
-	_, aside := l.engines[aside]
-	_, back := l.engines[back]
-	older := isOlder(l.columns["helix_locks"])
-	d := &Difference{Table: "helix_locks", Want: "a table of the new shape", missing: true}
-	switch {
-	case there && !older:
-		return nil
-	case there && aside && back:
-		d.Got, d.Cure = "of an older client's shape, beside helix_locks_older", againCure+"migrations.DownTo or goose down"
-	case there && aside:
-		d.Got, d.Cure = "of an older client's shape, beside helix_locks_older", againCure+"migrations.Up or goose up"
-	case back && (there || aside):
-		d.Got, d.Cure = "given back to an older client, or about to be", backCure
-	case there:
-		d.Got, d.Cure = "of an older client's shape", takeCure
-	case aside:
-		d.Got, d.Cure = "set aside as helix_locks_older", finishCure
-	case back:
-		d.Got, d.Cure = "there by the name of helix_locks_newer alone", "RENAME TABLE helix_locks_newer TO helix_locks;"
-	default:
-		return nil
-	}
-	return d
+// State is what helix_locks is.
+type State int
+
+const (
+	Missing State = iota
+	Current       // of this version's shape, though it may differ in details
+	Older         // of an older version's shape
+	Closed        // an older one has been set aside, and its adoption is not at its end
+	Unknown       // not ours
+)
+
+// Shape is what helix_locks is, and what of an older version is there.
+type Shape struct {
+	State     State
+	HasAside  bool // helix_locks_older is there
+	HasClosed bool // and helix_locks_closed, which stands in for helix_locks meanwhile
+	HasEpoch  bool // the older table, by either name, has a column epoch
 }
 
-// Older reports whether helix_locks is one that the migrations are to take over, or
-// was, when they set it aside.
-func Older(ctx context.Context, db lockdb.DBTX) (bool, error) {
+// Look asks the catalog for it, in two statements.
+func Look(ctx context.Context, db lockdb.DBTX) (Shape, error) {
 	q := lockdb.New(db)
 	tables, err := q.ListTables(ctx)
 	if err != nil {
-		return false, fmt.Errorf("gox-helix: look for an older helix_locks: %w", err)
+		return Shape{}, fmt.Errorf("gox-helix: look at helix_locks: %w", err)
 	}
-	columns, err := q.ListColumns(ctx)
+	rows, err := q.ListColumns(ctx)
 	if err != nil {
-		return false, fmt.Errorf("gox-helix: look for an older helix_locks: %w", err)
+		return Shape{}, fmt.Errorf("gox-helix: look at helix_locks: %w", err)
 	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(tables, func(t *lockdb.ListTablesRow) bool { return t.Name == name })
+	var s Shape
+	for _, t := range tables {
+		s.HasAside = s.HasAside || t.Name == aside
+		s.HasClosed = s.HasClosed || t.Name == "helix_locks_closed"
 	}
-	columns = slices.DeleteFunc(columns, func(c *lockdb.ListColumnsRow) bool { return c.TableName != "helix_locks" })
-	return isOlder(columns) || has(aside) && !has("helix_locks"), nil
+	columns := map[string][]*lockdb.ListColumnsRow{}
+	for _, c := range rows {
+		columns[c.TableName] = append(columns[c.TableName], c)
+	}
+	s.State = stateOf(columns["helix_locks"])
+	older := columns["helix_locks"]
+	if s.State == Closed {
+		older = columns[aside]
+	}
+	s.HasEpoch = has(older, "epoch", "")
+	return s, nil
 }
 
-// isOlder reports whether these are the columns of a helix_locks that the
-// migrations take over.
-func isOlder(columns []*lockdb.ListColumnsRow) bool {
-	has := map[string]bool{}
-	for _, c := range columns {
-		has[c.ColumnName] = true
+func stateOf(columns []*lockdb.ListColumnsRow) State {
+	switch {
+	case len(columns) == 0:
+		return Missing
+	case has(columns, "lease_id", ""):
+		return Current
+	case has(columns, "being_adopted", ""):
+		return Closed
+	case isOlder(columns):
+		return Older
 	}
-	return has["id"] && has["lock_key"] && !has["lease_id"]
+	return Unknown
+}
+
+// isOlder reports whether these are the columns of one of the two older shapes, one of
+// which has no epoch.
+func isOlder(columns []*lockdb.ListColumnsRow) bool {
+	want := 7
+	if has(columns, "epoch", "") {
+		want++
+	}
+	return len(columns) == want && has(columns, "id", "") && has(columns, "lock_key", "") && has(columns, "owner_id", "") &&
+		has(columns, "expires_at", "timestamp") && has(columns, "status", "") && has(columns, "created_at", "") && has(columns, "updated_at", "")
+}
+
+// has reports whether there is a column of a name, and of a type unless that is empty.
+func has(columns []*lockdb.ListColumnsRow, name, typ string) bool {
+	for _, c := range columns {
+		if c.ColumnName == name {
+			return typ == "" || c.ColumnType == typ
+		}
+	}
+	return false
+}
+
+// unfinished tells of a helix_locks that is to be adopted, nil of any other.
+func (l *live) unfinished() *Difference {
+	d := &Difference{Table: "helix_locks", Want: "a table of this version", missing: true}
+	switch stateOf(l.columns["helix_locks"]) {
+	case Older:
+		d.Got, d.Cure = "one of an older version", "take it over with its locks: txlock migrate adopt, or migrations.Adopt"
+	case Closed:
+		d.Got, d.Cure = "set aside as helix_locks_older, by an adoption that is under way or was interrupted", "call it again: txlock migrate adopt, or migrations.Adopt"
+	case Missing, Current, Unknown:
+		return nil
+	}
+	return d
 }

@@ -53,7 +53,7 @@ func Goose(ctx context.Context, root, dsn string, args ...string) ([]byte, error
 	argv := append([]string{"go", "-C", filepath.Join(root, "tools"), "run",
 		"-tags", "no_clickhouse no_libsql no_mssql no_postgres no_sqlite3 no_vertica no_ydb",
 		"github.com/pressly/goose/v3/cmd/goose",
-		"-env", "none", "-dir", filepath.Join(root, "migrations"), "-table", "helix_goose_db_version"}, args...)
+		"-env", "none", "-dir", filepath.Join(root, "migrations", "sql"), "-table", "helix_goose_db_version"}, args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	// By environment, as everybody can read a command line.
 	cmd.Env = append(os.Environ(), "GOOSE_DRIVER=mysql", "GOOSE_DBSTRING="+dsn)

@@ -24,50 +24,24 @@ SELECT CAST(COALESCE(RELEASE_LOCK(sqlc.arg(name)), -1) AS SIGNED) AS answer;
 -- The id of the connection that holds it, 0 if none does.
 SELECT CAST(COALESCE(IS_USED_LOCK(sqlc.arg(name)), 0) AS SIGNED) AS connection;
 
--- name: OlderCollisions :many
--- Keys of the table that a migration has set aside that its collation takes for one
--- and bytes take for two: those of one nth.
-SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
-FROM (
-    SELECT
-        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-        k.bytes AS new_key,
-        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
-    FROM (
-        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-        FROM helix_locks_older
-    ) AS k
-) AS o
-WHERE o.lowest <> o.highest
-GROUP BY o.nth, o.new_key
-ORDER BY o.nth, o.new_key;
-
--- name: Collisions :many
--- The same in a table of an older shape before its migration.
-SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
-FROM (
-    SELECT
-        CAST(DENSE_RANK() OVER (ORDER BY k.lock_key) AS SIGNED) AS nth,
-        k.bytes AS new_key,
-        MIN(k.bytes) OVER (PARTITION BY k.lock_key) AS lowest,
-        MAX(k.bytes) OVER (PARTITION BY k.lock_key) AS highest
-    FROM (
-        SELECT lock_key, CAST(CONVERT(lock_key USING utf8mb4) AS BINARY) AS bytes
-        FROM helix_locks
-    ) AS k
-) AS o
-WHERE o.lowest <> o.highest
-GROUP BY o.nth, o.new_key
-ORDER BY o.nth, o.new_key;
+-- name: LockWaitTimeout :one
+-- In seconds, for how long a statement waits for a table that another transaction uses.
+SELECT CAST(@@SESSION.lock_wait_timeout AS SIGNED) AS seconds;
 
 -- name: CreateVersionTable :exec
--- goose's own, but that it may be there. goose makes it before it locks; what several
--- nodes of a cluster do at once must be nothing to whoever is second.
+-- goose's own, but that it may be there: processes may make it at once.
 CREATE TABLE IF NOT EXISTS helix_goose_db_version (
     id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     version_id BIGINT          NOT NULL,
     is_applied BOOLEAN         NOT NULL,
     tstamp     DATETIME        NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (id)
-);
+) ENGINE = InnoDB;
+
+-- name: InsertVersionZero :exec
+-- The row that goose begins a table of versions with, once: by its id.
+INSERT IGNORE INTO helix_goose_db_version (id, version_id, is_applied)
+VALUES (1, 0, TRUE);
+
+-- name: HasVersions :one
+SELECT version_id FROM helix_goose_db_version LIMIT 1;

@@ -82,9 +82,9 @@ func judgeTables(t tablesSeen, a access) (findings []Finding) {
 	}
 	switch {
 	case t.olderErr != nil:
-		findings = append(findings, unseen(subjectTables, "whether an older client's table is left", t.olderErr))
+		findings = append(findings, unseen(subjectTables, "whether an older version's table is left", t.olderErr))
 	case t.older && (drift == nil || !drift.NotMigrated()):
-		add(Note, "helix_locks_older, the table of an older client that a migration has taken over, is still there, as the way back: the locks do not use it", "when nobody wants to go back: DROP TABLE helix_locks_older;")
+		add(Note, "helix_locks_older, the table of an older version that was taken over, is still there, as the way back: the locks do not use it", "when nobody wants to go back: DROP TABLE helix_locks_older;")
 	}
 	return orOK(findings, subjectTables, "the tables are as this version needs them, and have no trigger that this user may see")
 }
@@ -113,8 +113,8 @@ func (t tablesSeen) judgeDrift(drift *migrations.DriftError, a access) (findings
 				got = "missing" // and not only not visible
 			}
 			absent = append(absent, d.Table+" is "+got)
-			if t.statusErr == nil && len(t.pending) == 0 {
-				cure = d.Cure // there is nothing to do for goose
+			if t.statusErr == nil && len(t.pending) == 0 || !strings.HasPrefix(d.Got, "missing") {
+				cure = d.Cure // there is nothing to do for goose, or it would refuse
 			}
 		}
 	}
