@@ -393,19 +393,6 @@ func TestLoggerAndNoLock(t *testing.T) {
 	})
 }
 
-func TestReadOnlyServer(t *testing.T) {
-	onServers(t, func(d *database) {
-		d = newDatabase(d.T, d.server.Fresh(d.T))
-		limited := d.open(d.user("ALL"))
-		d.exec(`SET GLOBAL read_only = 1`)
-		_, err := migrations.Up(d.Context(), limited)
-		d.exec(`SET GLOBAL read_only = 0`)
-		if err == nil || !strings.Contains(err.Error(), "this server takes no writes: migrate on the primary") {
-			d.Errorf("error %v", err)
-		}
-	})
-}
-
 // Who may not even read what there is to do is told just that.
 func TestMayNotReadVersions(t *testing.T) {
 	onServers(t, func(d *database) {

@@ -331,8 +331,9 @@ func TestAnotherEngine(t *testing.T) {
 }
 
 // A version table of the server's default engine, which has no transactions, is in nobody's
-// way: goose's own on such a server, and ours is of InnoDB in any case.
-func TestDefaultEngineWithoutTransactions(t *testing.T) {
+// way: goose's own on such a server, and ours is of InnoDB in any case. And a server that is
+// read-only says so.
+func TestServersOfTheirOwn(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
 		args := []string{"--default-storage-engine=MyISAM"}
 		if s.Engine == "mysql" {
@@ -348,7 +349,18 @@ func TestDefaultEngineWithoutTransactions(t *testing.T) {
 			t.Error(err)
 		}
 		stock.goose("down")
+		readOnly(newDatabase(t, fresh))
 	})
+}
+
+func readOnly(d *database) {
+	limited := d.open(d.user("ALL"))
+	d.exec(`SET GLOBAL read_only = 1`)
+	_, err := migrations.Up(d.Context(), limited)
+	d.exec(`SET GLOBAL read_only = 0`)
+	if err == nil || !strings.Contains(err.Error(), "this server takes no writes: migrate on the primary") {
+		d.Errorf("error %v", err)
+	}
 }
 
 // A table of an older version is left as it is, with the cure.

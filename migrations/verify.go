@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 
 	"github.com/gox-helix/gox-helix/internal/schema"
 )
@@ -17,7 +18,7 @@ type Difference = schema.Difference
 // Verify compares the tables of the database of db with what this version of the
 // library needs, whoever made them: columns, types, nullability, keys, engine, the
 // CHECK that refuses older clients, the absence of triggers, and the rows that the
-// library relies on; and it knows what an interrupted migration has left. It fails
+// library relies on; and it knows an older table, and an adoption that was interrupted. It fails
 // with a [DriftError] that names every difference and its cure, or with what the
 // server said.
 //
@@ -29,5 +30,8 @@ func Verify(ctx context.Context, db *sql.DB) error {
 	if db == nil {
 		return errors.New("migrations: verify: no *sql.DB: give the pool of the database to look at")
 	}
-	return schema.Verify(ctx, db)
+	if err := schema.Verify(ctx, db); err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	return nil
 }

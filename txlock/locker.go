@@ -60,12 +60,12 @@ func New(db *sql.DB, opts ...Option) (*Locker, error) {
 	return l, nil
 }
 
-// verify says that migrations are missing in the package's own words, too.
+// verify is schema.Verify in this package's words.
 func verify(ctx context.Context, db *sql.DB) error {
 	err := schema.Verify(ctx, db)
 	var drift *schema.DriftError
 	if errors.As(err, &drift) && drift.NotMigrated() {
-		return fmt.Errorf("txlock: %w: %w", ErrNotMigrated, err)
+		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
 	}
 	if err != nil {
 		return fmt.Errorf("txlock: %w", err)

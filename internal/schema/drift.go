@@ -32,24 +32,30 @@ func (e *DriftError) NotMigrated() bool {
 	return false
 }
 
+// Error names each difference, and a cure of several once.
 func (e *DriftError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "gox-helix: %d differences between the tables and what this version needs", len(e.Differences))
-	if len(e.Differences) == 1 {
-		b.Reset()
-		b.WriteString("gox-helix: one difference between the tables and what this version needs")
+	if n := len(e.Differences); n == 1 {
+		b.WriteString("one difference between the tables and what this version needs")
+	} else {
+		fmt.Fprintf(&b, "%d differences between the tables and what this version needs", n)
 	}
-	for _, d := range e.Differences {
-		b.WriteString("\n- " + d.String())
+	for i, d := range e.Differences {
+		b.WriteString("\n- " + d.what())
+		if i+1 == len(e.Differences) || e.Differences[i+1].Cure != d.Cure {
+			b.WriteString("; cure: " + d.Cure)
+		}
 	}
 	return b.String()
 }
 
 // String is one line, without its end.
-func (d Difference) String() string {
+func (d Difference) String() string { return d.what() + "; cure: " + d.Cure }
+
+func (d Difference) what() string {
 	what := d.Table
 	if d.Column != "" {
 		what += "." + d.Column
 	}
-	return fmt.Sprintf("%s: is %s; should be %s; cure: %s", what, d.Got, d.Want, d.Cure)
+	return fmt.Sprintf("%s: is %s; should be %s", what, d.Got, d.Want)
 }

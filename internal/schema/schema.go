@@ -25,13 +25,13 @@ func Verify(ctx context.Context, db lockdb.DBTX) error {
 	q := lockdb.New(db)
 	live, err := read(ctx, q)
 	if err != nil {
-		return fmt.Errorf("gox-helix: verify the tables: %w", err)
+		return fmt.Errorf("verify the tables: %w", err)
 	}
 	differences := live.compare()
 	if _, ok := live.engines["helix_lock_floor"]; ok && len(differences) == 0 {
 		present, err := q.ListFloorShards(ctx)
 		if err != nil {
-			return fmt.Errorf("gox-helix: verify the rows of helix_lock_floor: %w", err)
+			return fmt.Errorf("verify the rows of helix_lock_floor: %w", err)
 		}
 		differences = compareFloors(present)
 	}

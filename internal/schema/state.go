@@ -31,11 +31,11 @@ func Look(ctx context.Context, db lockdb.DBTX) (Shape, error) {
 	q := lockdb.New(db)
 	tables, err := q.ListTables(ctx)
 	if err != nil {
-		return Shape{}, fmt.Errorf("gox-helix: look at helix_locks: %w", err)
+		return Shape{}, fmt.Errorf("look at helix_locks: %w", err)
 	}
 	rows, err := q.ListColumns(ctx)
 	if err != nil {
-		return Shape{}, fmt.Errorf("gox-helix: look at helix_locks: %w", err)
+		return Shape{}, fmt.Errorf("look at helix_locks: %w", err)
 	}
 	var s Shape
 	for _, t := range tables {
