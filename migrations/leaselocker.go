@@ -37,9 +37,11 @@ const leaseKey = "goose:migrations"
 // goose cannot be stopped in between, so another process may have migrated at the
 // same time.
 //
-// goose has a locker with a table of its own (lock.NewMySQLTableLocker, since
-// v3.28): it logs failed heartbeats, and does not say that the lock was lost. It
-// is the one to use where helix_locks is not wanted.
+// goose has a locker with a table of its own (lock.NewMySQLTableLocker, since v3.28), which
+// needs no helix_locks. Differences that matter, as of v3.29: its leases are by the clock of
+// each session, so that sessions in different time zones do not exclude each other; it needs
+// parseTime in the DSN; and a holder that lost it learns so by the text of an error at
+// Unlock, after a minute of tries.
 func NewLeaseLocker(opts ...LockOption) (lock.Locker, error) {
 	c, err := newLockConfig(opts)
 	if err != nil {

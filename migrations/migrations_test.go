@@ -19,6 +19,7 @@ import (
 
 	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 	"github.com/gox-helix/gox-helix/migrations"
+	"github.com/gox-helix/gox-helix/txlock"
 )
 
 func TestMain(m *testing.M) {
@@ -403,6 +404,42 @@ func TestPlainSQL(t *testing.T) {
 		ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
 		if err := migrations.Verify(d.Context(), d.db); err != nil {
 			d.Error(err)
+		}
+	})
+}
+
+// A backup takes epochs back. The statements of the documentation raise every epoch and
+// every floor above what was ever given out, and leave no lease to a holder of before.
+func TestRestoredBackup(t *testing.T) {
+	onServers(t, func(d *database) {
+		ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
+		l := ok[*txlock.Locker](d.T)(txlock.New(d.db))
+		before := ok[*txlock.Lease](d.T)(l.TryAcquire(d.Context(), "held"))
+		purged := ok[*txlock.Lease](d.T)(l.TryAcquire(d.Context(), "purged"))
+		d.exec(`DELETE FROM helix_locks WHERE lock_key = 'purged'`) // the backup is older than it
+		var leaps int
+		for line := range strings.Lines(string(ok[[]byte](d.T)(os.ReadFile("doc.go")))) {
+			if statement, is := strings.CutPrefix(strings.TrimSpace(line), "//\tUPDATE "); is {
+				d.exec("UPDATE " + statement)
+				leaps++
+			}
+		}
+		if leaps != 2 {
+			d.Fatalf("%d statements", leaps)
+		}
+		if err := before.Renew(d.Context()); !errors.Is(err, txlock.ErrLost) {
+			d.Errorf("a lease of before: %v", err)
+		}
+		if _, err := l.TryAcquire(d.Context(), "held"); !errors.Is(err, txlock.ErrHeld) {
+			d.Errorf("a lock of the backup: %v", err)
+		}
+		if err := l.Revoke(d.Context(), "held"); err != nil {
+			d.Fatal(err)
+		}
+		for key, old := range map[string]int64{"held": before.Epoch(), "purged": purged.Epoch()} {
+			if lease := ok[*txlock.Lease](d.T)(l.TryAcquire(d.Context(), key)); lease.Epoch() < old+1_000_000_000 {
+				d.Errorf("%s has epoch %d after %d", key, lease.Epoch(), old)
+			}
 		}
 	})
 }
