@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/gox-helix/gox-helix/internal/testserver"
@@ -13,6 +14,18 @@ func Each(t *testing.T, fn func(t *testing.T, s *Instance)) {
 	for _, e := range begin(t) {
 		t.Run(string(e), func(t *testing.T) { fn(t, use(t, e)) })
 	}
+}
+
+// SideBySide is [Each] with all subtests at the same time, as their servers are not the
+// same. It returns when they have ended. They must share nothing, such as
+// environment variables.
+func SideBySide(t *testing.T, fn func(t *testing.T, s *Instance)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, e := range begin(t) {
+		wg.Go(func() { t.Run(string(e), func(t *testing.T) { fn(t, use(t, e)) }) })
+	}
+	wg.Wait()
 }
 
 // All is an instance of every engine, for fuzz targets: their servers must run before

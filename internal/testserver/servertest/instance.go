@@ -23,6 +23,7 @@ type Instance struct {
 
 	suite    *suite
 	migrate  sync.Once
+	pristine string // migrated, and what the others are copied from
 	database string
 	err      error
 }
@@ -42,8 +43,11 @@ func (s *Instance) Database() (string, error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, migratePatience)
 		defer cancel()
-		if s.database, s.err = s.createDatabase(ctx); s.err == nil {
-			_, s.err = s.Migrate(ctx, s.database)
+		if s.pristine, s.err = s.createDatabase(ctx); s.err != nil {
+			return
+		}
+		if _, s.err = s.Migrate(ctx, s.pristine); s.err == nil {
+			s.database, s.err = s.copyDatabase(ctx)
 		}
 	})
 	return s.database, s.err
@@ -100,6 +104,27 @@ func (s *Instance) EmptyDatabase(tb testing.TB) string {
 	return name
 }
 
+// MigratedDatabase is [Instance.EmptyDatabase] with what goose makes of it. It is copied
+// from one that goose has migrated, which is ten times as fast as running it again.
+func (s *Instance) MigratedDatabase(tb testing.TB) string {
+	tb.Helper()
+	if _, err := s.Database(); err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), databasePatience)
+	defer cancel()
+	name, err := s.copyDatabase(ctx)
+	tb.Cleanup(func() {
+		if err := s.dropDatabase(name); err != nil {
+			tb.Error(err)
+		}
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return name
+}
+
 // Migrate runs goose on a database of this server and returns its output;
 // without args it runs "up".
 func (s *Instance) Migrate(ctx context.Context, database string, args ...string) ([]byte, error) {
@@ -133,8 +158,10 @@ func (s *Instance) Fresh(tb testing.TB, args ...string) *Instance {
 func (s *Instance) close() error {
 	var err error
 	s.migrate.Do(func() { s.err = errEnding }) // or wait for it
-	if !s.Ours() && s.database != "" {
-		err = s.dropDatabase(s.database)
+	for _, name := range []string{s.pristine, s.database} {
+		if !s.Ours() && name != "" {
+			err = errors.Join(err, s.dropDatabase(name))
+		}
 	}
 	return errors.Join(err, s.Stop())
 }
@@ -144,6 +171,39 @@ func (s *Instance) createDatabase(ctx context.Context) (string, error) {
 	name := fmt.Sprintf("helix_test_%d_%s", os.Getpid(), strings.ToLower(rand.Text()[:6]))
 	if err := s.exec(ctx, "CREATE DATABASE "+name); err != nil {
 		return "", fmt.Errorf("servertest: %s: could not create a database: %w", s.Engine, err)
+	}
+	return name, nil
+}
+
+// copyDatabase makes a database with the tables and rows of the pristine one. It returns
+// its name also with an error.
+func (s *Instance) copyDatabase(ctx context.Context) (name string, err error) {
+	if name, err = s.createDatabase(ctx); err != nil {
+		return "", err
+	}
+	db, err := sql.Open("mysql", s.DSN(name))
+	if err != nil {
+		return name, err
+	}
+	defer func() {
+		if err = errors.Join(err, db.Close()); err != nil {
+			err = fmt.Errorf("servertest: %s: could not copy %s: %w", s.Engine, s.pristine, err)
+		}
+	}()
+	var tables string
+	if err := db.QueryRowContext(ctx, `SELECT GROUP_CONCAT(table_name) FROM information_schema.tables WHERE table_schema = ?`, s.pristine).Scan(&tables); err != nil {
+		return name, err
+	}
+	for table := range strings.SplitSeq(tables, ",") {
+		var create string
+		if err := db.QueryRowContext(ctx, "SHOW CREATE TABLE "+s.pristine+"."+table).Scan(&table, &create); err != nil {
+			return name, err
+		}
+		for _, query := range []string{create, "INSERT INTO " + table + " SELECT * FROM " + s.pristine + "." + table} {
+			if _, err := db.ExecContext(ctx, query); err != nil {
+				return name, err
+			}
+		}
 	}
 	return name, nil
 }

@@ -12,12 +12,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/gox-helix/gox-helix/internal/testserver"
+	"github.com/gox-helix/gox-helix/migrations"
 )
 
 // interruptVariable names the engine that a re-executed test binary starts, to
@@ -84,6 +87,57 @@ func TestEmptyDatabase(t *testing.T) {
 			t.Errorf("%s is still there", name)
 		}
 	})
+}
+
+// A copy is what goose makes, rows and all, and nothing that a test has written.
+func TestMigratedDatabase(t *testing.T) {
+	SideBySide(t, func(t *testing.T, s *Instance) {
+		written := s.Open(t)
+		for _, query := range []string{"CREATE TABLE IF NOT EXISTS another (n INT)", "UPDATE helix_lock_floor SET floor_epoch = 7"} {
+			if _, err := written.ExecContext(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+		}
+		name := s.MigratedDatabase(t)
+		db := s.Open(t, func(c *mysql.Config) { c.DBName = name })
+		if err := migrations.Verify(t.Context(), db); err != nil {
+			t.Error(err)
+		}
+		var tables, floors, highest int
+		if err := db.QueryRowContext(t.Context(), `SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()),
+			COUNT(*), MAX(floor_epoch) FROM helix_lock_floor`).Scan(&tables, &floors, &highest); err != nil {
+			t.Fatal(err)
+		}
+		if tables != 3 || floors != 256 || highest != 0 {
+			t.Errorf("%d tables, %d floors up to %d", tables, floors, highest)
+		}
+		out, err := s.Migrate(t.Context(), name)
+		if err != nil || !strings.Contains(string(out), "no migrations to run") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// The subtests meet, and have ended when it returns.
+func TestSideBySide(t *testing.T) {
+	engines, err := tests.engines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meeting sync.WaitGroup
+	for _, e := range engines {
+		use(t, e) // or be skipped, as it would not come
+		meeting.Add(1)
+	}
+	var ended atomic.Int32
+	SideBySide(t, func(t *testing.T, _ *Instance) {
+		t.Cleanup(func() { ended.Add(1) })
+		meeting.Done()
+		meeting.Wait()
+	})
+	if n := int(ended.Load()); n != len(engines) {
+		t.Errorf("%d of %d subtests have ended", n, len(engines))
+	}
 }
 
 func TestMigrate(t *testing.T) {
