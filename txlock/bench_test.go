@@ -26,27 +26,27 @@ type ground struct {
 	*testing.B
 	server *servertest.Instance
 	name   string
-	rows   int
+	rows   int // a power of ten
 }
 
 const benchKeys = 64 // the keys in use; the other rows are there to be in the way
 
 func newGround(b *testing.B, s *servertest.Instance, rows int) *ground {
 	b.Helper()
-	g := &ground{B: b, server: s, name: s.EmptyDatabase(b), rows: rows}
-	if _, err := s.Migrate(b.Context(), g.name); err != nil {
-		b.Fatal(err)
-	}
+	g := &ground{B: b, server: s, name: s.MigratedDatabase(b), rows: rows}
 	db := g.open(false)
-	const digits = `(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)`
+	number, from := "0", ""
+	for i, tens := 0, 1; tens < rows; i, tens = i+1, 10*tens { // a digit each
+		number += fmt.Sprintf(" + %d*t%d.d", tens, i)
+		from += fmt.Sprintf(", (SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) t%d", i)
+	}
 	for _, query := range []string{
 		`CREATE TABLE accounts (id INT PRIMARY KEY, cents BIGINT NOT NULL)`,
 		`CREATE TABLE ledger (id BIGINT PRIMARY KEY AUTO_INCREMENT, account INT NOT NULL, cents BIGINT NOT NULL)`,
 		`CREATE TABLE mutexes (name VARBINARY(255) PRIMARY KEY)`,
 		fmt.Sprintf(`INSERT INTO helix_locks
 			SELECT CONCAT('bench:', n), 'bench', 1, 0, 0, UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP()
-			FROM (SELECT a.d + 10*b.d + 100*c.d + 1000*d.d + 10000*e.d + 100000*f.d AS n FROM %s a, %s b, %s c, %s d, %s e, %s f) AS t WHERE n < %d`,
-			digits, digits, digits, digits, digits, digits, rows),
+			FROM (SELECT %s AS n FROM %s) AS t`, number, from[2:]),
 		`INSERT INTO mutexes SELECT lock_key FROM helix_locks`,
 		fmt.Sprintf(`INSERT INTO accounts SELECT SUBSTRING(lock_key, 7), 0 FROM helix_locks WHERE lock_key IN (%s)`, keyList()),
 	} {

@@ -289,7 +289,7 @@ func TestReclaim(t *testing.T) {
 // A server that is killed under load and comes back keeps what was committed:
 // epochs go on rising, leases still stand.
 func TestServerRestart(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		s = s.Fresh(t)
 		l := newLive(t, s)
 		lease := l.try(l.Locker, txlock.TTL(long))

@@ -146,7 +146,7 @@ func (l *live) fenceAllTheTime(ctx context.Context, lease *txlock.Lease, gorouti
 // A holder whose fenced transactions overlap without a gap keeps its lease for many TTLs,
 // though no heartbeat finds its row free, while a rival asks all the time.
 func TestHolderThatFencesAllTheTime(t *testing.T) {
-	onServers(t, func(l *live) {
+	onServersInTurn(t, func(l *live) {
 		ctx, cancel := context.WithTimeout(l.Context(), 4*beatTTL)
 		defer cancel()
 		lease, _ := l.heldAlive(beatTTL)

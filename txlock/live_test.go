@@ -36,8 +36,14 @@ type live struct {
 	key    string
 }
 
-// onServers runs test on every engine.
+// onServers runs test on every engine, at the same time.
 func onServers(t *testing.T, test func(l *live)) {
+	t.Helper()
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) { test(newLive(t, s)) })
+}
+
+// onServersInTurn is for what keeps a machine so busy that leases run out.
+func onServersInTurn(t *testing.T, test func(l *live)) {
 	t.Helper()
 	servertest.Each(t, func(t *testing.T, s *servertest.Instance) { test(newLive(t, s)) })
 }
@@ -55,10 +61,7 @@ func newLive(t *testing.T, s *servertest.Instance, configure ...func(*mysql.Conf
 // alone is a test like l in a database that no other test sees.
 func (l *live) alone() *live {
 	l.Helper()
-	name := l.server.EmptyDatabase(l.T)
-	if out, err := l.server.Migrate(l.Context(), name); err != nil {
-		l.Fatalf("%v\n%s", err, out)
-	}
+	name := l.server.MigratedDatabase(l.T)
 	return newLive(l.T, l.server, func(c *mysql.Config) { c.DBName = name })
 }
 

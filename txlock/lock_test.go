@@ -107,7 +107,7 @@ func TestLockFencesALateHolder(t *testing.T) {
 
 // What wants a server that no other test uses.
 func TestLocksOnAServerOfTheirOwn(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		fresh := s.Fresh(t, "--log-bin=log", "--server-id=1", "--binlog-format=ROW")
 		t.Run("writes nothing", func(t *testing.T) { newLive(t, fresh).locksWriteNothing() })
 		t.Run("read-only", func(t *testing.T) { newLive(t, fresh).locksAreRefusedOnAReadOnlyServer() })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,30 +101,33 @@ func inTheWay() map[string]func(l *live) *sql.Tx {
 // inserting before that row, too.
 type smallTables struct {
 	t         *testing.T
+	mu        sync.Mutex
 	databases map[*servertest.Instance]string
 }
 
 func newSmallTables(t *testing.T) *smallTables {
-	return &smallTables{t, make(map[*servertest.Instance]string)}
+	return &smallTables{t: t, databases: make(map[*servertest.Instance]string)}
 }
 
 // on runs test on every engine, with an empty table but for one key behind the test's own.
 func (s *smallTables) on(t *testing.T, test func(l *live)) {
 	t.Helper()
-	servertest.Each(t, func(t *testing.T, server *servertest.Instance) {
-		name, ok := s.databases[server]
-		if !ok {
-			name = server.EmptyDatabase(s.t)
-			if out, err := server.Migrate(t.Context(), name); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			s.databases[server] = name
-		}
-		l := newLive(t, server, func(c *mysql.Config) { c.DBName = name })
+	servertest.SideBySide(t, func(t *testing.T, server *servertest.Instance) {
+		l := newLive(t, server, func(c *mysql.Config) { c.DBName = s.database(t, server) })
 		l.exec(`TRUNCATE TABLE helix_locks`)
 		l.must(l.Do(l.Context(), "Z", nothing))
 		test(l)
 	})
+}
+
+func (s *smallTables) database(t *testing.T, server *servertest.Instance) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.databases[server] == "" {
+		s.databases[server] = server.MigratedDatabase(s.t)
+	}
+	return s.databases[server]
 }
 
 // neighborsAreFree fails the test unless others can insert keys beside the key; or,

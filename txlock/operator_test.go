@@ -401,7 +401,7 @@ func TestOperatorsUnderEveryDSN(t *testing.T) {
 		"one connection":    func(*mysql.Config) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+			servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 				l := newLive(t, s).alone()
 				if l.readsNoLists(name + "_") {
 					return

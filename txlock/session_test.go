@@ -201,7 +201,7 @@ func TestKeysAreBytes(t *testing.T) {
 	}
 	for name, configure := range configures {
 		t.Run(name, func(t *testing.T) {
-			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+			servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 				l := newLive(t, s, configure)
 				held := make(map[string]*txlock.Lease)
 				for _, suffix := range suffixes {
@@ -341,7 +341,7 @@ func TestOneStatementAnOperation(t *testing.T) {
 		"prepared":     {false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+			servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 				l := newLive(t, s, func(c *mysql.Config) { c.InterpolateParams = mode.interpolate })
 				multi := l.locker(l.db, txlock.WithMultiWriter())
 				l.Locker = l.locker(l.db, txlock.WithSingleWriter())

@@ -16,7 +16,7 @@ import (
 )
 
 func TestNewVerifies(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		name := s.EmptyDatabase(t)
 		db := s.Open(t, func(c *mysql.Config) { c.DBName = name })
 		verified := func() error {

@@ -24,7 +24,7 @@ import (
 // and expire by an UPDATE of the test's.
 func TestMachine(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
-		database := migrated(t, s)
+		database := s.MigratedDatabase(t)
 		db := s.Open(t, func(c *mysql.Config) {
 			c.DBName = database
 			c.InterpolateParams = true

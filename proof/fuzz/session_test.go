@@ -49,7 +49,7 @@ func kindsOfSession() map[string]func(*mysql.Config) error {
 // nobody else sees.
 func sessions(tb testing.TB, s *servertest.Instance) []session {
 	tb.Helper()
-	database := migrated(tb, s)
+	database := s.MigratedDatabase(tb)
 	kinds := kindsOfSession()
 	all := make([]session, 0, len(kinds))
 	for _, name := range sortedKeys(kinds) {
@@ -76,16 +76,6 @@ func sessions(tb testing.TB, s *servertest.Instance) []session {
 		all = append(all, one)
 	}
 	return all
-}
-
-// migrated is a database with the tables, for this test alone.
-func migrated(tb testing.TB, s *servertest.Instance) string {
-	tb.Helper()
-	database := s.EmptyDatabase(tb)
-	if out, err := s.Migrate(tb.Context(), database); err != nil {
-		tb.Fatalf("%v\n%s", err, out)
-	}
-	return database
 }
 
 // countingConnector counts the calls that send something.
