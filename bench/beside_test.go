@@ -60,7 +60,7 @@ func laid(t *testing.T, s *servertest.Instance) (*bench, contender.Env, *sql.DB)
 			t.Fatal(err)
 		}
 	}
-	b := &bench{pausedTTL: 400 * time.Millisecond}
+	b := &bench{pausedTTL: 400 * time.Millisecond, handovers: 6, holdLong: time.Second}
 	e.Dial = b.wire.Dial
 	return b, e, db
 }
@@ -70,7 +70,7 @@ func laid(t *testing.T, s *servertest.Instance) (*bench, contender.Env, *sql.DB)
 func TestPausedHolders(t *testing.T) {
 	for name, loses := range map[string]bool{"lease table by hand": true, "Do": false} {
 		t.Run(name, func(t *testing.T) {
-			servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+			servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 				b, e, db := laid(t, s)
 				p, err := b.pause(t.Context(), named(t, name), e, db)
 				if err != nil {
@@ -85,7 +85,7 @@ func TestPausedHolders(t *testing.T) {
 }
 
 func TestHandOver(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		b, e, _ := laid(t, s)
 		for _, name := range []string{"SELECT ... FOR UPDATE", "lease table by hand"} {
 			h, err := b.handOver(t.Context(), named(t, name), e, 2)
@@ -93,7 +93,7 @@ func TestHandOver(t *testing.T) {
 				t.Fatal(err)
 			}
 			asks := name == "lease table by hand" // all the time; the other one waits in the server
-			if h.Took.Median <= 0 || h.Took.Median >= float64(holdLong.Milliseconds()) || h.Questions > 10 != asks {
+			if h.Took.Median <= 0 || h.Took.Median >= float64(b.holdLong.Milliseconds()) || h.Questions > 10 != asks {
 				t.Errorf("%+v", h)
 			}
 		}
@@ -103,7 +103,7 @@ func TestHandOver(t *testing.T) {
 // Each renews what it holds: after three times the TTL nothing is lost, and what was
 // counted is what that takes.
 func TestHeldKeys(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		b, e, db := laid(t, s)
 		m := &measure.Meter{Wire: &b.wire, Database: db}
 		const keys = 20
@@ -136,7 +136,7 @@ func TestHeldKeys(t *testing.T) {
 
 // A holder that lost one of its keys says so.
 func TestHeldKeyLost(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		_, e, db := laid(t, s)
 		held, err := named(t, "lease table by hand").Hold(t.Context(), e, 5)
 		if err != nil {
@@ -154,7 +154,7 @@ func TestHeldKeyLost(t *testing.T) {
 
 // The locks of Do are those of a locking read by hand, on another table.
 func TestRowLocks(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		if s.Engine != "mysql" {
 			return // it has no such table
 		}
@@ -178,7 +178,7 @@ func TestRowLocks(t *testing.T) {
 // Where the binary log is on, what a transaction writes into it is counted; and
 // counting it is in no other counter.
 func TestBinaryLog(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		for _, arg := range []string{"--log-bin=binlog", "--skip-log-bin"} {
 			b, e, db := laid(t, s.Fresh(t, arg))
 			lock, err := named(t, "unprotected").Open(t.Context(), e)

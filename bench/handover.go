@@ -22,11 +22,7 @@ type handover struct {
 	Questions float64
 }
 
-const (
-	handovers = 12
-	holdShort = 100 * time.Millisecond
-	holdLong  = 2 * time.Second
-)
+const holdShort = 100 * time.Millisecond
 
 // handOver lets one hold, and so many others wait, each a client of its own.
 func (b *bench) handOver(ctx context.Context, c contender.Contender, e contender.Env, waiting int) (h handover, err error) {
@@ -61,13 +57,13 @@ func (b *bench) handOver(ctx context.Context, c contender.Contender, e contender
 					if !last.IsZero() {
 						gaps = append(gaps, float64(time.Since(last).Microseconds())/1000)
 					}
-					long := done == handovers
+					long := done == b.handovers
 					done++
 					mu.Unlock()
 					if long {
 						before := b.wire.Now().Trips
-						wait(ctx, holdLong)
-						h.Questions = float64(b.wire.Now().Trips-before) / holdLong.Seconds()
+						wait(ctx, b.holdLong)
+						h.Questions = float64(b.wire.Now().Trips-before) / b.holdLong.Seconds()
 						cancel()
 						return nil
 					}

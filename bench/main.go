@@ -66,6 +66,8 @@ type bench struct {
 	parts      []string      // of what is measured
 	pausedTTL  time.Duration // of holders that are paused for twice as long; etcd has none below 2 s
 	waiting    []int
+	handovers  int
+	holdLong   time.Duration // while the questions of those that wait are counted
 	held       int           // keys held by one process
 	heldTTL    time.Duration // of these
 }
@@ -84,7 +86,7 @@ var allParts = []string{partRates, partHandover, partHeld, partLocks, partPaused
 func (b *bench) measures(part string) bool { return slices.Contains(b.parts, part) }
 
 func parse(args []string) (*bench, error) {
-	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, held: 10000, heldTTL: 10 * time.Second, parts: allParts, pausedTTL: 2 * time.Second, contenders: contender.All()}
+	b := &bench{workers: []int{1, 8, 64}, keys: []Keys{ownKeys, hotKey, oneKey}, rows: []int{1000, 1000000}, waiting: []int{1, 10, 100}, handovers: 12, holdLong: 2 * time.Second, held: 10000, heldTTL: 10 * time.Second, parts: allParts, pausedTTL: 2 * time.Second, contenders: contender.All()}
 	var engines, only string
 	var short bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -119,6 +121,7 @@ func parse(args []string) (*bench, error) {
 	if short {
 		b.rounds, b.slice, b.workers, b.rows, b.waiting = 2, 100*time.Millisecond, []int{8}, []int{1000}, []int{1}
 		b.parts = slices.DeleteFunc(slices.Clone(b.parts), func(part string) bool { return part == partPaused })
+		b.handovers, b.holdLong = 3, 300*time.Millisecond
 		b.held, b.heldTTL = 100, 2*time.Second
 	}
 	if only != "" {

@@ -133,7 +133,7 @@ func (r *results) handOverTable(p *page) {
 	}
 	p.say("## Handing over, and waiting")
 	p.say("")
-	p.say("From the end of one holder's business to the beginning of the next one's, with its COMMIT and release, in milliseconds: median (quartiles) of %d hand-overs, each after %s. Then the round trips a second of all who wait, while one holds for %s.", handovers, holdShort, holdLong)
+	p.say("From the end of one holder's business to the beginning of the next one's, with its COMMIT and release, in milliseconds: median (quartiles) of %d hand-overs, each after %s. Then the round trips a second of all who wait, while one holds for %s.", r.bench.handovers, holdShort, r.bench.holdLong)
 	p.say("")
 	for _, engine := range r.engines() {
 		head, line := "| "+engine+" |", "|---|"

@@ -64,7 +64,7 @@ func redis(durable bool) func(context.Context) (*peer.Redis, error) {
 
 // peers runs fn on each way to keep the lock outside the database.
 func peers(t *testing.T, fn func(t *testing.T, c contender.Contender, e contender.Env, d *dials)) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		base := contender.Env{MySQL: s.Config(), TTL: 10 * time.Second}
 		base.MySQL.DBName = s.EmptyDatabase(t)
 		run := func(t *testing.T, e contender.Env, contenders ...contender.Contender) {
