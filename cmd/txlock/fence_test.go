@@ -48,7 +48,7 @@ func fences(t *testing.T) map[string][]string {
 }
 
 func TestFenceOfTheHelp(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		for name, statements := range fences(t) {
 			t.Run(name, func(t *testing.T) {
 				database := s.EmptyDatabase(t)
@@ -112,7 +112,7 @@ func TestFenceOfTheHelp(t *testing.T) {
 // A command whose transactions follow each other without a pause keeps its lease by the
 // fence that writes, which heartbeats see.
 func TestFenceWithoutPause(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		database := s.EmptyDatabase(t)
 		db := s.Open(t, func(c *mysql.Config) { c.DBName = database })
 		must(t, ignore(migrations.Up(t.Context(), db)))

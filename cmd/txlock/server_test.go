@@ -85,7 +85,7 @@ func fresh(t *testing.T, s *servertest.Instance) (server *servertest.Instance, d
 // A server that falls silent: the command is told to end, and has ended before
 // another run has the lease.
 func TestSilentServer(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		server, dsn := fresh(t, s)
 		dir := t.TempDir()
 		first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--grace", "1s", "--", "sh", "-c", toldScript)
@@ -110,7 +110,7 @@ func TestSilentServer(t *testing.T) {
 
 // A server that dies under a command, and under those that wait.
 func TestDeadServer(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		server, dsn := fresh(t, s)
 		dir := t.TempDir()
 		first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--", "sh", "-c", toldScript)
@@ -132,7 +132,7 @@ func TestDeadServer(t *testing.T) {
 
 // A lease that cannot be released protected the command all the same.
 func TestServerDeadAtTheEnd(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		server, dsn := fresh(t, s)
 		dir := t.TempDir()
 		p := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "1h", "--", "sh", "-c", "echo started >log; while [ ! -e end ]; do sleep 0.01; done; exit 4")
@@ -182,7 +182,7 @@ func TestSignalBeforeTheCommand(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("pipes are of another size")
 	}
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		database := s.EmptyDatabase(t)
 		db := s.Open(t, func(c *mysql.Config) { c.DBName = database })
 		must(t, ignore(migrations.Up(t.Context(), db)))

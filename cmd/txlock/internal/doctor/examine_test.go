@@ -135,7 +135,7 @@ func TestErrors(t *testing.T) {
 	if _, err := Examine(t.Context(), nil, Options{}); err == nil || !strings.Contains(err.Error(), "no *sql.DB") {
 		t.Errorf("nil: %v", err)
 	}
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		db := s.Open(t, func(c *mysql.Config) { c.User, c.Passwd = "nobody", "wrong" })
 		if findings, err := Examine(t.Context(), db, Options{}); findings != nil || err == nil || !strings.Contains(err.Error(), "cannot be talked to") {
 			t.Errorf("%v, error %v", findings, err)

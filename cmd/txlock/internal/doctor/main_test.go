@@ -32,7 +32,7 @@ func wellArgs() []string {
 // onFresh gives a test servers that it may change, in a migrated database.
 func onFresh(t *testing.T, test func(p *patient), args ...string) {
 	t.Helper()
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		fresh := s.Fresh(t, append(wellArgs(), args...)...)
 		p := &patient{T: t, server: fresh, name: "app"}
 		admin := fresh.Open(t, func(c *mysql.Config) { c.DBName = "" })
@@ -48,7 +48,7 @@ func onFresh(t *testing.T, test func(p *patient), args ...string) {
 // onServers gives a test an empty database of servers that it must not change.
 func onServers(t *testing.T, test func(p *patient)) {
 	t.Helper()
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		p := &patient{T: t, server: s, name: s.EmptyDatabase(t)}
 		p.db = p.open()
 		test(p)
