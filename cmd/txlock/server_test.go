@@ -69,82 +69,79 @@ func awaitFile(t *testing.T, path, text string) {
 
 const toldScript = `trap 'echo told >>log; exit 5' TERM; echo started >>log; while :; do sleep 0.01; done`
 
-// fresh is a migrated database on a server for this test alone, which is ours to
-// hurt.
-func fresh(t *testing.T, s *servertest.Instance) (server *servertest.Instance, dsn string) {
-	t.Helper()
-	server = s.Fresh(t)
-	if server.Pid() == 0 {
-		t.Skip("the server runs where it cannot be signaled")
-	}
-	database := server.EmptyDatabase(t)
-	must(t, ignore(migrations.Up(t.Context(), server.Open(t, func(c *mysql.Config) { c.DBName = database }))))
-	return server, server.DSN(database)
+// A server that is ours to hurt, which each leaves as it was.
+func TestHurtServer(t *testing.T) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
+		server := s.Fresh(t)
+		if server.Pid() == 0 {
+			t.Skip("the server runs where it cannot be signaled")
+		}
+		for name, hurt := range map[string]func(t *testing.T, server *servertest.Instance, dsn string){
+			"silent": silentServer, "dead": deadServer, "dead at the end": serverDeadAtTheEnd,
+		} {
+			t.Run(name, func(t *testing.T) {
+				database := server.EmptyDatabase(t)
+				must(t, ignore(migrations.Up(t.Context(), server.Open(t, func(c *mysql.Config) { c.DBName = database }))))
+				hurt(t, server, server.DSN(database))
+			})
+		}
+	})
 }
 
 // A server that falls silent: the command is told to end, and has ended before
 // another run has the lease.
-func TestSilentServer(t *testing.T) {
-	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
-		server, dsn := fresh(t, s)
-		dir := t.TempDir()
-		first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--grace", "1s", "--", "sh", "-c", toldScript)
-		awaitFile(t, filepath.Join(dir, "log"), "started")
-		second := startProgram(t, dsn, dir, "run", "-v", "--key", "k", "--", "sh", "-c", "echo second >>log")
-		awaitFile(t, filepath.Join(dir, "log"), "started")
-		must(t, syscall.Kill(server.Pid(), syscall.SIGSTOP))
-		awaitFile(t, filepath.Join(dir, "log"), "told")
-		must(t, syscall.Kill(server.Pid(), syscall.SIGCONT))
-		first.ends(exitLost)
-		if !strings.Contains(first.said.String(), "could not be renewed in time") {
-			t.Errorf("it says: %s", first.said)
-		}
-		second.ends(0)
-		log, err := os.ReadFile(filepath.Join(dir, "log"))
-		must(t, err)
-		if string(log) != "started\ntold\nsecond\n" {
-			t.Errorf("what happened:\n%s", log)
-		}
-	})
+func silentServer(t *testing.T, server *servertest.Instance, dsn string) {
+	dir := t.TempDir()
+	first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--grace", "1s", "--", "sh", "-c", toldScript)
+	awaitFile(t, filepath.Join(dir, "log"), "started")
+	second := startProgram(t, dsn, dir, "run", "-v", "--key", "k", "--", "sh", "-c", "echo second >>log")
+	awaitFile(t, filepath.Join(dir, "log"), "started")
+	must(t, syscall.Kill(server.Pid(), syscall.SIGSTOP))
+	awaitFile(t, filepath.Join(dir, "log"), "told")
+	must(t, syscall.Kill(server.Pid(), syscall.SIGCONT))
+	first.ends(exitLost)
+	if !strings.Contains(first.said.String(), "could not be renewed in time") {
+		t.Errorf("it says: %s", first.said)
+	}
+	second.ends(0)
+	log, err := os.ReadFile(filepath.Join(dir, "log"))
+	must(t, err)
+	if string(log) != "started\ntold\nsecond\n" {
+		t.Errorf("what happened:\n%s", log)
+	}
 }
 
 // A server that dies under a command, and under those that wait.
-func TestDeadServer(t *testing.T) {
-	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
-		server, dsn := fresh(t, s)
-		dir := t.TempDir()
-		first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--", "sh", "-c", toldScript)
-		awaitFile(t, filepath.Join(dir, "log"), "started")
-		second := startProgram(t, dsn, dir, "run", "--key", "k", "--", "sh", "-c", "echo second >>log")
-		must(t, server.Kill())
-		second.ends(exitDatabase)
-		first.ends(exitLost)
-		third := startProgram(t, dsn, dir, "ls")
-		third.ends(exitDatabase)
-		must(t, server.Restart(t.Context()))
-		log, err := os.ReadFile(filepath.Join(dir, "log"))
-		must(t, err)
-		if string(log) != "started\ntold\n" {
-			t.Errorf("what happened:\n%s", log)
-		}
-	})
+func deadServer(t *testing.T, server *servertest.Instance, dsn string) {
+	dir := t.TempDir()
+	first := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "3s", "--", "sh", "-c", toldScript)
+	awaitFile(t, filepath.Join(dir, "log"), "started")
+	second := startProgram(t, dsn, dir, "run", "--key", "k", "--", "sh", "-c", "echo second >>log")
+	must(t, server.Kill())
+	second.ends(exitDatabase)
+	first.ends(exitLost)
+	third := startProgram(t, dsn, dir, "ls")
+	third.ends(exitDatabase)
+	must(t, server.Restart(t.Context()))
+	log, err := os.ReadFile(filepath.Join(dir, "log"))
+	must(t, err)
+	if string(log) != "started\ntold\n" {
+		t.Errorf("what happened:\n%s", log)
+	}
 }
 
 // A lease that cannot be released protected the command all the same.
-func TestServerDeadAtTheEnd(t *testing.T) {
-	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
-		server, dsn := fresh(t, s)
-		dir := t.TempDir()
-		p := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "1h", "--", "sh", "-c", "echo started >log; while [ ! -e end ]; do sleep 0.01; done; exit 4")
-		awaitFile(t, filepath.Join(dir, "log"), "started")
-		must(t, server.Kill())
-		must(t, os.WriteFile(filepath.Join(dir, "end"), nil, 0o600))
-		p.ends(4)
-		must(t, server.Restart(t.Context()))
-		if !strings.Contains(p.said.String(), "txlock: warning: the lease could not be released: it runs out after 1h0m0s at most: ") {
-			t.Errorf("it says: %s", p.said)
-		}
-	})
+func serverDeadAtTheEnd(t *testing.T, server *servertest.Instance, dsn string) {
+	dir := t.TempDir()
+	p := startProgram(t, dsn, dir, "run", "--key", "k", "--ttl", "1h", "--", "sh", "-c", "echo started >log; while [ ! -e end ]; do sleep 0.01; done; exit 4")
+	awaitFile(t, filepath.Join(dir, "log"), "started")
+	must(t, server.Kill())
+	must(t, os.WriteFile(filepath.Join(dir, "end"), nil, 0o600))
+	p.ends(4)
+	must(t, server.Restart(t.Context()))
+	if !strings.Contains(p.said.String(), "txlock: warning: the lease could not be released: it runs out after 1h0m0s at most: ") {
+		t.Errorf("it says: %s", p.said)
+	}
 }
 
 // A server that takes connections, and then says nothing.
