@@ -233,7 +233,7 @@ func TestAcquireManyIsRolledBack(t *testing.T) {
 // never deadlock once the rows exist; what only the leases protect loses no update,
 // and every key's epochs rise.
 func TestAcquireManyInOppositeOrders(t *testing.T) {
-	const callers, rounds = 4, 30
+	const callers, rounds = 4, 15
 	for _, level := range []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable} {
 		t.Run(strings.ReplaceAll(level.String(), " ", ""), func(t *testing.T) {
 			onServers(t, func(l *live) {
