@@ -618,11 +618,12 @@ func TestAdoptRefusedByTheServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(d *database) {
-				if d.server.Engine == "mariadb" && c.params["transaction_read_only"] != "" {
-					c.params = map[string]string{"tx_read_only": "1"} // its name before 11.1
+				params := c.params
+				if d.server.Engine == "mariadb" && params != nil {
+					params = map[string]string{"tx_read_only": "1"} // its name before 11.1
 				}
 				d.load("helix_locks_epoch.sql")
-				limited := d.open(d.user(c.privileges), func(m *mysql.Config) { m.Params = c.params })
+				limited := d.open(d.user(c.privileges), func(m *mysql.Config) { m.Params = params })
 				if _, err := migrations.Adopt(d.Context(), limited, inUTC); err == nil || !strings.Contains(err.Error(), c.want) {
 					d.Errorf("error %v", err)
 				}

@@ -40,7 +40,7 @@ type database struct {
 
 func onServers(t *testing.T, test func(d *database)) {
 	t.Helper()
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) { test(newDatabase(t, s)) })
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) { test(newDatabase(t, s)) })
 }
 
 func newDatabase(t *testing.T, s *servertest.Instance) *database {
@@ -222,7 +222,7 @@ func TestFilesRunAgain(t *testing.T) {
 			for _, statement := range all[:n] {
 				d.exec(statement)
 			}
-			d.goose("up")
+			ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
 			d.complete()
 			if highest := d.number(`SELECT MAX(floor_epoch) FROM helix_lock_floor`); highest != 0 {
 				d.Errorf("after %d statements floors begin at %d", n, highest)
@@ -231,7 +231,7 @@ func TestFilesRunAgain(t *testing.T) {
 			for _, statement := range down[:min(n, len(down))] {
 				d.exec(statement)
 			}
-			d.goose("down")
+			ok[[]*goose.MigrationResult](d.T)(migrations.Down(d.Context(), d.db))
 			if got := d.tables(); !slices.Equal(got, []string{"helix_goose_db_version"}) {
 				d.Errorf("going down leaves %s", got)
 			}
@@ -298,7 +298,7 @@ func TestOneStatementForFloors(t *testing.T) {
 // On a server that makes another engine than it was asked for, two could have one lock: the
 // migration fails with the reason, as often as it is run, until that is corrected.
 func TestAnotherEngine(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		args := []string{"--default-storage-engine=MyISAM", "--disabled-storage-engines=InnoDB", "--sql-mode="}
 		cure := "SET GLOBAL sql_mode = ''" // by another server: this one cannot be told
 		if s.Engine == "mariadb" {
@@ -335,7 +335,7 @@ func TestAnotherEngine(t *testing.T) {
 // way: goose's own on such a server, and ours is of InnoDB in any case. And a server that is
 // read-only says so.
 func TestServersOfTheirOwn(t *testing.T) {
-	servertest.Each(t, func(t *testing.T, s *servertest.Instance) {
+	servertest.SideBySide(t, func(t *testing.T, s *servertest.Instance) {
 		args := []string{"--default-storage-engine=MyISAM"}
 		if s.Engine == "mysql" {
 			args = append(args, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")

@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 
+	"github.com/gox-helix/gox-helix/internal/testserver/servertest"
 	"github.com/gox-helix/gox-helix/migrations"
 )
 
@@ -39,9 +40,15 @@ func newStock(d *database, dir, table string) stock {
 	return stock{d, dir, table, d.open(func(c *mysql.Config) { c.ParseTime = true })}
 }
 
+// oneByOne is onServers for what sets goose's globals.
+func oneByOne(t *testing.T, test func(d *database)) {
+	t.Helper()
+	servertest.Each(t, func(t *testing.T, s *servertest.Instance) { test(newDatabase(t, s)) })
+}
+
 // Every command of goose that changes or tells something.
 func TestStockGoose(t *testing.T) {
-	onServers(t, func(d *database) {
+	oneByOne(t, func(d *database) {
 		oldest := newStock(d, "sql", migrations.VersionTable)
 		for name, run := range map[string]func(command string, args ...string) error{
 			"oldest": oldest.run,
@@ -95,7 +102,7 @@ func TestStockGoose(t *testing.T) {
 // goose fix gives the files small numbers: a database that has them by the large one is not
 // said to be up to date.
 func TestStockFix(t *testing.T) {
-	onServers(t, func(d *database) {
+	oneByOne(t, func(d *database) {
 		dir := d.TempDir()
 		for _, file := range files(d.T) {
 			write(d.T, dir, file, string(ok[[]byte](d.T)(os.ReadFile(filepath.Join("sql", file)))))
@@ -136,7 +143,7 @@ func TestNobodysMigrationsAreSkipped(t *testing.T) {
 		for _, table := range []string{migrations.VersionTable, goose.DefaultTablename} {
 			for _, oursFirst := range []bool{true, false} {
 				t.Run(fmt.Sprint(name, " ", table, " ours first ", oursFirst), func(t *testing.T) {
-					onServers(t, func(d *database) {
+					oneByOne(t, func(d *database) {
 						dir := d.TempDir()
 						for _, number := range numbers {
 							write(d.T, dir, number+"_own.sql", "-- +goose Up\nCREATE TABLE own_"+number+" (id INT PRIMARY KEY);\n")
