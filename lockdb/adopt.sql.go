@@ -49,6 +49,18 @@ func (q *Queries) CheckOlder(ctx context.Context, timeZone string) (*CheckOlderR
 	return &i, err
 }
 
+const clearImport = `-- name: ClearImport :exec
+DELETE FROM helix_locks_import
+`
+
+// What an adoption that was interrupted has copied.
+//
+//	DELETE FROM helix_locks_import
+func (q *Queries) ClearImport(ctx context.Context) error {
+	_, err := q.exec(ctx, q.clearImportStmt, clearImport)
+	return err
+}
+
 const copyOlder = `-- name: CopyOlder :execrows
 INSERT INTO helix_locks_import (
     lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at
@@ -195,35 +207,11 @@ func (q *Queries) CreateClosed(ctx context.Context) error {
 	return err
 }
 
-const dropClosed = `-- name: DropClosed :exec
-DROP TABLE IF EXISTS helix_locks_closed
-`
-
-// DropClosed
-//
-//	DROP TABLE IF EXISTS helix_locks_closed
-func (q *Queries) DropClosed(ctx context.Context) error {
-	_, err := q.exec(ctx, q.dropClosedStmt, dropClosed)
-	return err
-}
-
-const dropImport = `-- name: DropImport :exec
-DROP TABLE IF EXISTS helix_locks_import
-`
-
-// DropImport
-//
-//	DROP TABLE IF EXISTS helix_locks_import
-func (q *Queries) DropImport(ctx context.Context) error {
-	_, err := q.exec(ctx, q.dropImportStmt, dropImport)
-	return err
-}
-
 const importBecomesLocks = `-- name: ImportBecomesLocks :exec
 RENAME TABLE helix_locks TO helix_locks_closed, helix_locks_import TO helix_locks
 `
 
-// ImportBecomesLocks
+// Fails for whoever comes second: helix_locks_closed stays, with the older table.
 //
 //	RENAME TABLE helix_locks TO helix_locks_closed, helix_locks_import TO helix_locks
 func (q *Queries) ImportBecomesLocks(ctx context.Context) error {

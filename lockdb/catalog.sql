@@ -20,8 +20,7 @@ CREATE SCHEMA information_schema;
 CREATE TABLE information_schema.tables (
     table_schema    VARCHAR(64) NOT NULL,
     table_name      VARCHAR(64) NOT NULL,
-    engine          VARCHAR(64),
-    table_collation VARCHAR(64)
+    engine          VARCHAR(64)
 );
 
 CREATE TABLE information_schema.columns (
@@ -32,7 +31,6 @@ CREATE TABLE information_schema.columns (
     column_default     LONGTEXT,
     is_nullable        VARCHAR(3)  NOT NULL,
     column_type        LONGTEXT    NOT NULL,
-    collation_name     VARCHAR(64),
     extra              VARCHAR(256) NOT NULL
 );
 

@@ -39,6 +39,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.checkOlderStmt, err = db.PrepareContext(ctx, checkOlder); err != nil {
 		return nil, fmt.Errorf("error preparing query CheckOlder: %w", err)
 	}
+	if q.clearImportStmt, err = db.PrepareContext(ctx, clearImport); err != nil {
+		return nil, fmt.Errorf("error preparing query ClearImport: %w", err)
+	}
 	if q.clusterVariablesStmt, err = db.PrepareContext(ctx, clusterVariables); err != nil {
 		return nil, fmt.Errorf("error preparing query ClusterVariables: %w", err)
 	}
@@ -56,12 +59,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.deleteKeysStmt, err = db.PrepareContext(ctx, deleteKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteKeys: %w", err)
-	}
-	if q.dropClosedStmt, err = db.PrepareContext(ctx, dropClosed); err != nil {
-		return nil, fmt.Errorf("error preparing query DropClosed: %w", err)
-	}
-	if q.dropImportStmt, err = db.PrepareContext(ctx, dropImport); err != nil {
-		return nil, fmt.Errorf("error preparing query DropImport: %w", err)
 	}
 	if q.endOwnLeaseStmt, err = db.PrepareContext(ctx, endOwnLease); err != nil {
 		return nil, fmt.Errorf("error preparing query EndOwnLease: %w", err)
@@ -213,6 +210,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing checkOlderStmt: %w", cerr)
 		}
 	}
+	if q.clearImportStmt != nil {
+		if cerr := q.clearImportStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing clearImportStmt: %w", cerr)
+		}
+	}
 	if q.clusterVariablesStmt != nil {
 		if cerr := q.clusterVariablesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing clusterVariablesStmt: %w", cerr)
@@ -241,16 +243,6 @@ func (q *Queries) Close() error {
 	if q.deleteKeysStmt != nil {
 		if cerr := q.deleteKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteKeysStmt: %w", cerr)
-		}
-	}
-	if q.dropClosedStmt != nil {
-		if cerr := q.dropClosedStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing dropClosedStmt: %w", cerr)
-		}
-	}
-	if q.dropImportStmt != nil {
-		if cerr := q.dropImportStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing dropImportStmt: %w", cerr)
 		}
 	}
 	if q.endOwnLeaseStmt != nil {
@@ -497,14 +489,13 @@ type Queries struct {
 	acquireLeaseNoWaitStmt *sql.Stmt
 	acquireLeasesStmt      *sql.Stmt
 	checkOlderStmt         *sql.Stmt
+	clearImportStmt        *sql.Stmt
 	clusterVariablesStmt   *sql.Stmt
 	copyOlderStmt          *sql.Stmt
 	createClosedStmt       *sql.Stmt
 	createVersionTableStmt *sql.Stmt
 	currentDatabaseStmt    *sql.Stmt
 	deleteKeysStmt         *sql.Stmt
-	dropClosedStmt         *sql.Stmt
-	dropImportStmt         *sql.Stmt
 	endOwnLeaseStmt        *sql.Stmt
 	ensureKeyStmt          *sql.Stmt
 	ensureKeysStmt         *sql.Stmt
@@ -556,14 +547,13 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		acquireLeaseNoWaitStmt: q.acquireLeaseNoWaitStmt,
 		acquireLeasesStmt:      q.acquireLeasesStmt,
 		checkOlderStmt:         q.checkOlderStmt,
+		clearImportStmt:        q.clearImportStmt,
 		clusterVariablesStmt:   q.clusterVariablesStmt,
 		copyOlderStmt:          q.copyOlderStmt,
 		createClosedStmt:       q.createClosedStmt,
 		createVersionTableStmt: q.createVersionTableStmt,
 		currentDatabaseStmt:    q.currentDatabaseStmt,
 		deleteKeysStmt:         q.deleteKeysStmt,
-		dropClosedStmt:         q.dropClosedStmt,
-		dropImportStmt:         q.dropImportStmt,
 		endOwnLeaseStmt:        q.endOwnLeaseStmt,
 		ensureKeyStmt:          q.ensureKeyStmt,
 		ensureKeysStmt:         q.ensureKeysStmt,

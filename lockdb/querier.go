@@ -118,6 +118,10 @@ type Querier interface {
 	//      CAST(CONVERT_TZ('2000-01-01', '+00:00', ?) IS NOT NULL AS SIGNED) AS zone_known
 	//  FROM helix_locks_older AS older
 	CheckOlder(ctx context.Context, timeZone string) (*CheckOlderRow, error)
+	// What an adoption that was interrupted has copied.
+	//
+	//  DELETE FROM helix_locks_import
+	ClearImport(ctx context.Context) error
 	// Whether several servers take writes. It takes no snapshot in the caller's transaction.
 	//
 	//  SHOW GLOBAL VARIABLES
@@ -211,14 +215,6 @@ type Querier interface {
 	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	DeleteKeys(ctx context.Context, batch string) (int64, error)
-	//DropClosed
-	//
-	//  DROP TABLE IF EXISTS helix_locks_closed
-	DropClosed(ctx context.Context) error
-	//DropImport
-	//
-	//  DROP TABLE IF EXISTS helix_locks_import
-	DropImport(ctx context.Context) error
 	// The first half of Reclaim: lets whatever lease this owner has expire.
 	//
 	//  UPDATE helix_locks
@@ -256,7 +252,7 @@ type Querier interface {
 	//
 	//  SELECT version_id FROM helix_goose_db_version LIMIT 1
 	HasVersions(ctx context.Context) (int64, error)
-	//ImportBecomesLocks
+	// Fails for whoever comes second: helix_locks_closed stays, with the older table.
 	//
 	//  RENAME TABLE helix_locks TO helix_locks_closed, helix_locks_import TO helix_locks
 	ImportBecomesLocks(ctx context.Context) error
@@ -275,7 +271,8 @@ type Querier interface {
 	//      CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
 	//      LOWER(c.extra) AS extra
 	//  FROM information_schema.columns AS c
-	//  WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
+	//  WHERE c.table_schema = DATABASE()
+	//      AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 	//  ORDER BY c.table_name, c.ordinal_position
 	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
 	// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
@@ -352,7 +349,7 @@ type Querier interface {
 	//  SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 	//  FROM information_schema.tables AS t
 	//  WHERE t.table_schema = DATABASE()
-	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
+	//      AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
 	//  ORDER BY t.table_name
 	ListTables(ctx context.Context) ([]*ListTablesRow, error)
 	// Those that this user may see, with the privilege TRIGGER on the table.

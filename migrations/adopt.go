@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -21,7 +22,8 @@ import (
 
 // Adoption is what [Adopt] has taken over, or with [WithDryRun] would take over.
 type Adoption struct {
-	Rows       int64       // of the older table; 0 where there was none to adopt
+	Older      bool        // there was an older table
+	Rows       int64       // in it
 	Holders    []Holder    // of its active locks
 	Collisions []Collision // keys that become locks of their own
 	Migrations []*goose.MigrationResult
@@ -52,10 +54,10 @@ type Collision struct{ Keys []string }
 // It fails with an [Error]: with [ErrWriterTimeZone] in it where the expiries of active
 // locks look as if their writers had not been in UTC, an hour or more ahead or just over:
 // look at the Holders of a dry run, which does not ask, and give [WithWriterTimeZone]; with
-// [ErrLockTimeout] as Up does. It excludes other processes by a named lock of the server,
-// or by what WithSessionLocker gives: on a cluster call it on one node. The other options
-// of Up for locks are refused. It takes one connection of the pool, and closes it if it has
-// changed anything.
+// [ErrLockTimeout] as Up does. Where Up fails, what was taken over is returned beside the
+// error. It excludes other processes by a named lock of the server, or by what
+// WithSessionLocker gives: on a cluster call it on one node. The other options of Up for
+// locks are refused. It takes one connection of the pool, and closes it.
 func Adopt(ctx context.Context, db *sql.DB, opts ...Option) (*Adoption, error) {
 	c, err := newConfig(opts)
 	if err != nil {
@@ -69,7 +71,7 @@ func Adopt(ctx context.Context, db *sql.DB, opts ...Option) (*Adoption, error) {
 	}
 	a, err := c.adopt(ctx, db)
 	if err != nil {
-		return a, failed("adopt", nil, err)
+		return nil, failed("adopt", nil, err)
 	}
 	if !c.dryRun {
 		c.logAdoption(ctx, a)
@@ -79,7 +81,7 @@ func Adopt(ctx context.Context, db *sql.DB, opts ...Option) (*Adoption, error) {
 }
 
 func (c config) logAdoption(ctx context.Context, a *Adoption) {
-	if c.logger == nil || a.Rows == 0 {
+	if c.logger == nil || !a.Older {
 		return
 	}
 	c.logger.InfoContext(ctx, "migrations: took an older helix_locks over", "rows", a.Rows, "holders", len(a.Holders))
@@ -95,7 +97,7 @@ func (c config) adopt(ctx context.Context, db *sql.DB) (_ *Adoption, err error) 
 		return nil, err
 	}
 	a := &adoption{conn: conn, zone: c.writerZone, dryRun: c.dryRun}
-	defer func() { err = errors.Join(err, a.close()) }()
+	defer func() { err = errors.Join(a.explain(err), a.close()) }()
 	locker, err := c.sessionLockerOn(db)
 	if err != nil {
 		return nil, err
@@ -107,35 +109,43 @@ func (c config) adopt(ctx context.Context, db *sql.DB) (_ *Adoption, err error) 
 		defer func() { err = errors.Join(err, locker.SessionUnlock(context.WithoutCancel(ctx), conn)) }()
 	}
 	seen, err := a.look(ctx)
-	switch {
-	case err != nil || c.dryRun || a.shape.State == schema.Missing:
+	if err != nil || !seen.Older || c.dryRun {
 		return seen, err
-	case a.shape.State == schema.Current:
-		return seen, a.tidy(ctx)
 	}
-	return seen, a.run(ctx)
+	return a.run(ctx, seen)
 }
 
 // adoption is one that is under way.
 type adoption struct {
-	conn    *sql.Conn
-	shape   schema.Shape
-	zone    string // of whoever wrote the expiries, empty: not told
-	dryRun  bool
-	changed bool // the session is
+	conn   *sql.Conn
+	shape  schema.Shape
+	zone   string // of whoever wrote the expiries, empty: not told
+	dryRun bool
+	since  time.Time // the first look
 }
 
-// close gives the connection back, or ends it.
-func (a *adoption) close() error {
-	if a.changed {
-		err := a.conn.Raw(func(any) error { return driver.ErrBadConn })
-		if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
-			return nil // which is how a pool is told
-		}
+// explain says what has become of helix_locks.
+func (a *adoption) explain(err error) error {
+	switch {
+	case err == nil || a.shape.State == schema.Missing || a.shape.State == schema.Current:
 		return err
+	case a.shape.State == schema.Closed:
+		return fmt.Errorf("%w (helix_locks stays closed until this has succeeded)", err)
 	}
-	return a.conn.Close()
+	return fmt.Errorf("%w (helix_locks stays as it was)", err)
 }
+
+// close ends the connection, whose session has changed.
+func (a *adoption) close() error {
+	err := a.conn.Raw(func(any) error { return driver.ErrBadConn })
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		return nil // which is how a pool is told
+	}
+	return err
+}
+
+// writerZone is UTC unless it was told.
+func (a *adoption) writerZone() string { return cmp.Or(a.zone, "+00:00") }
 
 // older are the statements about the older table, by whatever name and of whatever shape.
 func (a *adoption) older(db lockdb.DBTX) *lockdb.Queries {
@@ -156,48 +166,42 @@ func (a *adoption) look(ctx context.Context) (*Adoption, error) {
 		return nil, err
 	}
 	switch {
+	case a.shape.State == schema.Missing && a.shape.HasAside:
+		return nil, errors.New("there is a helix_locks_older, and no helix_locks: RENAME TABLE helix_locks_older TO helix_locks and call this again, or call Up to begin without its locks")
 	case a.shape.State == schema.Missing || a.shape.State == schema.Current:
 		return &Adoption{}, nil
 	case a.shape.State == schema.Unknown:
-		return nil, a.refused("helix_locks is a table of a shape that is not known here", "rename it")
+		return nil, errors.New("helix_locks is a table of a shape that is not known here: rename it")
 	case a.shape.State == schema.Older && a.shape.HasAside:
-		return nil, a.refused("there is a helix_locks_older beside a helix_locks of an older version", "rename it, or DROP TABLE helix_locks_older")
+		return nil, errors.New("there is a helix_locks_older, too: see which has the locks, and rename the other")
+	case a.shape.Foreign:
+		return nil, errors.New("helix_locks_closed is a table of a shape that is not known here: rename it")
 	}
-	zone := a.zone
-	if zone == "" {
-		zone = "+00:00"
-	}
+	zone := a.writerZone()
 	q := a.older(a.conn)
 	found, err := q.CheckOlder(ctx, zone)
 	switch {
 	case err != nil:
 		return nil, err
 	case found.ZoneKnown == 0:
-		return nil, a.refused(fmt.Sprintf("the server does not know the time zone %q", zone), `give a difference, such as "-08:00", or load its time zones`)
+		return nil, fmt.Errorf("the server does not know the time zone %q: give a difference, such as \"-08:00\", or load its time zones", zone)
 	case found.UnfitRows > 0:
-		return nil, a.refused(fmt.Sprintf("%d rows have a lock_key or an owner_id that is empty or longer than 255 bytes in UTF-8", found.UnfitRows), "delete or shorten them")
+		return nil, fmt.Errorf("%d rows have a lock_key or an owner_id that is empty or longer than 255 bytes in UTF-8: delete or shorten them", found.UnfitRows)
 	}
-	seen := &Adoption{Rows: found.AllRows}
+	seen := &Adoption{Older: true, Rows: found.AllRows}
 	if seen.Holders, err = holders(ctx, q, zone); err != nil {
 		return nil, err
 	}
 	if seen.Collisions, err = collisions(ctx, q); err != nil {
 		return nil, err
 	}
-	if a.zone == "" && !a.dryRun {
-		a.zone = zone
-		return seen, a.zoneError(seen.Holders)
+	if a.zone != "" || a.dryRun {
+		return seen, nil
 	}
-	return seen, nil
-}
-
-// refused says what does not fit, what became of the tables and what to do.
-func (a *adoption) refused(what, cure string) error {
-	state := "nothing was changed"
-	if a.shape.State == schema.Closed {
-		state = "helix_locks_older has the locks, and helix_locks stays closed"
+	if a.since.IsZero() {
+		a.since = time.Now()
 	}
-	return fmt.Errorf("%s (%s): %s", what, state, cure)
+	return seen, a.zoneError(seen.Holders)
 }
 
 func holders(ctx context.Context, q *lockdb.Queries, zone string) (all []Holder, err error) {
@@ -243,7 +247,8 @@ const (
 func (a *adoption) zoneError(holders []Holder) error {
 	var odd []Holder
 	for _, h := range holders {
-		if h.Left > longTTL || h.Left < 0 && h.Left > -farthestZone {
+		over := h.Left + time.Since(a.since) // what ran out since the first look is not odd
+		if h.Left > longTTL || over < 0 && h.Left > -farthestZone {
 			odd = append(odd, h)
 		}
 	}
@@ -251,62 +256,47 @@ func (a *adoption) zoneError(holders []Holder) error {
 		return nil
 	}
 	first := odd[0]
-	return fmt.Errorf("%w: %w", ErrWriterTimeZone, a.refused(
-		fmt.Sprintf("%d active locks look as if it mattered, such as %q of %q with %v left", len(odd), first.Key, first.Owner, first.Left.Round(time.Second)),
+	return fmt.Errorf("%w: %d active locks look as if it mattered, such as %q of %q with %v left: "+
 		`give WithWriterTimeZone (--writer-time-zone), "+00:00" if their sessions were in UTC, and see by a dry run what time each holder would have left`,
-	))
+		ErrWriterTimeZone, len(odd), first.Key, first.Owner, first.Left.Round(time.Second))
 }
 
-// run takes the older table over. Between any two of its statements the process may be
-// killed: what there is tells the next call where to go on.
-func (a *adoption) run(ctx context.Context) error {
-	a.changed = true
+// run takes the older table over, and returns what was in it at last. Between any two of
+// its statements the process may be killed: what there is tells the next call where to go
+// on.
+func (a *adoption) run(ctx context.Context, seen *Adoption) (*Adoption, error) {
 	if err := setTableWait(ctx, a.conn, tableWait); err != nil {
-		return err
+		return nil, err
 	}
-	q := lockdb.New(a.conn)
-	if err := a.createImport(ctx, q); err != nil {
-		return err
+	if err := a.createImport(ctx); err != nil {
+		return nil, err
 	}
 	if err := a.copy(ctx, true); err != nil {
-		return err
+		return nil, err
 	}
+	q := lockdb.New(a.conn)
 	if a.shape.State == schema.Older {
 		if err := q.CreateClosed(ctx); err != nil {
-			return err
+			return nil, err
 		}
 		// Waits for transactions that have used the table, read or written.
 		if err := q.SetOlderAside(ctx); err != nil {
-			return err
+			return nil, err
 		}
-		a.shape.State = schema.Closed
-		if _, err := a.look(ctx); err != nil { // of what was written meanwhile
-			return err
+		var err error
+		if seen, err = a.look(ctx); err != nil { // what was written meanwhile
+			return nil, err
 		}
 	}
 	if err := a.copy(ctx, false); err != nil {
-		return err
+		return nil, err
 	}
-	if err := q.ImportBecomesLocks(ctx); err != nil {
-		return err
-	}
-	return q.DropClosed(ctx)
-}
-
-// tidy ends an adoption that was interrupted before its last statement.
-func (a *adoption) tidy(ctx context.Context) error {
-	if !a.shape.HasClosed {
-		return nil
-	}
-	return lockdb.New(a.conn).DropClosed(ctx)
+	return seen, q.ImportBecomesLocks(ctx)
 }
 
 // createImport makes the table that is to be helix_locks, as the migration does, and
 // helix_lock_floor.
-func (a *adoption) createImport(ctx context.Context, q *lockdb.Queries) error {
-	if err := q.DropImport(ctx); err != nil {
-		return err
-	}
+func (a *adoption) createImport(ctx context.Context) error {
 	text, err := fs.ReadFile(FS, names()[0])
 	if err != nil {
 		return err
@@ -333,6 +323,9 @@ func (a *adoption) copy(ctx context.Context, try bool) (err error) {
 			err = errors.Join(err, rollbackErr)
 		}
 	}()
+	if err := lockdb.New(tx).ClearImport(ctx); err != nil {
+		return err
+	}
 	leaseID, err := randomLeaseID()
 	if err != nil {
 		return err
@@ -344,7 +337,7 @@ func (a *adoption) copy(ctx context.Context, try bool) (err error) {
 			"helix_locks_older AS older", "(SELECT * FROM helix_locks_older LIMIT 0) AS older",
 		)}
 	}
-	if _, err := a.older(from).CopyOlder(ctx, lockdb.CopyOlderParams{TimeZone: a.zone, LeaseID: leaseID}); err != nil {
+	if _, err := a.older(from).CopyOlder(ctx, lockdb.CopyOlderParams{TimeZone: a.writerZone(), LeaseID: leaseID}); err != nil {
 		return err
 	}
 	if err := lockdb.New(tx).RaiseAdoptedFloors(ctx); err != nil || try {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 
 	"github.com/gox-helix/gox-helix/migrations"
 	"github.com/gox-helix/gox-helix/txlock"
@@ -102,7 +104,7 @@ func (d *database) has(want []string) {
 	if got := d.locks(); !slices.Equal(got, want) {
 		d.Errorf("the locks are\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
-	if got := d.tables(); !slices.Equal(got, []string{"helix_goose_db_version", "helix_lock_floor", "helix_locks", "helix_locks_older"}) {
+	if got := d.tables(); !slices.Equal(got, []string{"helix_goose_db_version", "helix_lock_floor", "helix_locks", "helix_locks_closed", "helix_locks_older"}) {
 		d.Errorf("the tables are %s", got)
 	}
 	if n := d.number(`SELECT COUNT(*) FROM helix_locks WHERE (status = 1) <> (lease_id > 0)`); n != 0 {
@@ -192,7 +194,7 @@ func TestWriterTimeZone(t *testing.T) {
 						d.Error(err)
 					}
 				} else {
-					if !errors.Is(err, migrations.ErrWriterTimeZone) || !strings.Contains(err.Error(), `"k" of "o"`) || !strings.Contains(err.Error(), "nothing was changed") {
+					if !errors.Is(err, migrations.ErrWriterTimeZone) || !strings.Contains(err.Error(), `"k" of "o"`) || !strings.Contains(err.Error(), "helix_locks stays as it was") {
 						d.Fatalf("error %v", err)
 					}
 					if got := d.tables(); !slices.Equal(got, []string{"helix_locks"}) {
@@ -447,7 +449,8 @@ func TestAdoptRefuses(t *testing.T) {
 		"another's table":              {`ALTER TABLE helix_locks ADD COLUMN domain VARCHAR(10)`, "not known here"},
 		"a column missing":             {`ALTER TABLE helix_locks DROP COLUMN updated_at`, "not known here"},
 		"expiries that are no instant": {`ALTER TABLE helix_locks MODIFY expires_at DATETIME NOT NULL`, "not known here"},
-		"one set aside before":         {`CREATE TABLE helix_locks_older (id INT)`, "DROP TABLE helix_locks_older"},
+		"one set aside before":         {`CREATE TABLE helix_locks_older (id INT)`, "see which has the locks, and rename the other"},
+		"another's closed table":       {`CREATE TABLE helix_locks_closed (id INT)`, "helix_locks_closed is a table of a shape that is not known here: rename it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(d *database) {
@@ -456,7 +459,7 @@ func TestAdoptRefuses(t *testing.T) {
 				d.exec(c.change)
 				before := d.tables()
 				_, err := migrations.Adopt(d.Context(), d.db, inUTC)
-				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "nothing was changed") {
+				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "helix_locks stays as it was") {
 					d.Errorf("error %v", err)
 				}
 				if n := d.number(`SELECT COUNT(*) FROM helix_locks WHERE status = 'active'`); n != 4 {
@@ -480,7 +483,7 @@ func TestAdoptRefusesLate(t *testing.T) {
 			}
 			return nil
 		}})
-		if _, err := migrations.Adopt(d.Context(), db, inUTC); err == nil || !strings.Contains(err.Error(), "helix_locks_older has the locks, and helix_locks stays closed") {
+		if _, err := migrations.Adopt(d.Context(), db, inUTC); err == nil || !strings.Contains(err.Error(), "(helix_locks stays closed until this has succeeded)") {
 			d.Errorf("error %v", err)
 		}
 		d.isClosed()
@@ -645,6 +648,9 @@ func TestBackByHand(t *testing.T) {
 		if _, err := migrations.DownTo(d.Context(), d.db, 0); err != nil {
 			d.Fatal(err)
 		}
+		if _, err := migrations.Adopt(d.Context(), d.db, inUTC); err == nil || !strings.Contains(err.Error(), "RENAME TABLE helix_locks_older TO helix_locks") {
+			d.Errorf("half way back: %v", err)
+		}
 		d.exec(`RENAME TABLE helix_locks_older TO helix_locks`)
 		if got := d.olderRows("helix_locks"); !slices.Equal(got, before) {
 			d.Errorf("the older table has %s, had %s", got, before)
@@ -684,4 +690,95 @@ func TestCollisions(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A lock that an older program takes while the table is about to be closed is looked at, too.
+func TestWriterTimeZoneLate(t *testing.T) {
+	onServers(t, func(d *database) {
+		d.load("helix_locks_epoch.sql")
+		d.exec(`DELETE FROM helix_locks`)
+		writer := d.open(timeZone("+02:00"))
+		db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
+			if !strings.Contains(query, "RENAME TABLE helix_locks TO helix_locks_older") {
+				return nil
+			}
+			_, err := writer.ExecContext(d.Context(), `INSERT INTO helix_locks (lock_key, owner_id, expires_at, status) VALUES ('k', 'o', UTC_TIMESTAMP() + INTERVAL 5 MINUTE, 1)`)
+			return err
+		}})
+		if _, err := migrations.Adopt(d.Context(), db); !errors.Is(err, migrations.ErrWriterTimeZone) || !strings.Contains(err.Error(), "stays closed") {
+			d.Errorf("error %v", err)
+		}
+		d.isClosed()
+		a := ok[*migrations.Adoption](d.T)(migrations.Adopt(d.Context(), d.db, migrations.WithWriterTimeZone("+02:00")))
+		if a.Rows != 1 || len(a.Holders) != 1 {
+			d.Errorf("adopted %+v", a)
+		}
+		l := ok[*txlock.Locker](d.T)(txlock.New(d.db))
+		if _, err := l.TryAcquire(d.Context(), "k"); !errors.Is(err, txlock.ErrHeld) {
+			d.Errorf("the older holder's lock was acquired: %v", err)
+		}
+	})
+}
+
+// Should two adopt at once, as through two nodes of a cluster, the second fails at the
+// latest where it would have replaced the locks.
+func TestTwoAdoptions(t *testing.T) {
+	other := func() migrations.Option {
+		return migrations.WithSessionLocker(ok[lock.SessionLocker](t)(migrations.NewSessionLocker(migrations.LockName("another's"))))
+	}
+	for name, at := range map[string]string{
+		"before the table is closed": "TO helix_locks_older", "before it is opened": "TO helix_locks_closed",
+	} {
+		t.Run(name, func(t *testing.T) {
+			onServers(t, func(d *database) {
+				d.load("helix_locks_epoch.sql")
+				done := false
+				db := d.through(&interrupted{Connector: d.connector(), left: 1000, before: func(query string) error {
+					if strings.Contains(query, at) && !done {
+						done = true
+						d.adopt(d.db, other())
+						l := ok[*txlock.Locker](d.T)(txlock.New(d.db))
+						ok[*txlock.Lease](d.T)(l.TryAcquire(d.Context(), "free"))
+					}
+					return nil
+				}})
+				_, err := migrations.Adopt(d.Context(), db, inUTC)
+				if err == nil || !done {
+					d.Errorf("the second adoption: %v, %v", done, err)
+				}
+				want := slices.Clone(olderTables["epoch"])
+				if n := d.number(`SELECT COUNT(*) FROM helix_locks WHERE lock_key = 'free' AND epoch = 13 AND status = 1`); n != 1 {
+					d.Errorf("a new lease is gone: %s", d.locks())
+				}
+				if got := d.locks(); len(got) != len(want) {
+					d.Errorf("the locks are %s", got)
+				}
+			})
+		})
+	}
+}
+
+// Going down drops no older table, whatever is noted.
+func TestDownRefusesOlder(t *testing.T) {
+	onServers(t, func(d *database) {
+		ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
+		d.exec(`DROP TABLE helix_locks`)
+		d.load("helix_locks_epoch.sql")
+		if _, err := migrations.Down(d.Context(), d.db); !errors.Is(err, migrations.ErrOlder) {
+			d.Errorf("error %v", err)
+		}
+		if n := len(d.olderRows("helix_locks")); n != 14 {
+			d.Errorf("%d rows of 14", n)
+		}
+	})
+}
+
+// A dry run leaves nothing open on a connection of the pool.
+func TestDryAdoptionLeavesNothingOpen(t *testing.T) {
+	onServers(t, func(d *database) {
+		d.load("helix_locks_epoch.sql")
+		pool := d.open(func(c *mysql.Config) { c.Params = map[string]string{"autocommit": "0"} })
+		d.adopt(pool, migrations.WithDryRun())
+		d.adopt(d.db)
+	})
 }

@@ -19,8 +19,11 @@
 // whether the tables are as this version of the library needs them, whoever made them;
 // txlock.WithVerify asks that once when a Locker is made.
 //
-// Users of other tools copy what stands below "-- +goose Up" in each file: it is plain SQL,
-// which also the mysql client runs.
+// Users of other tools copy what stands between "-- +goose Up" and "-- +goose Down" in each
+// file, never the whole file, whose end drops the tables. It is plain SQL, which also the
+// mysql client runs:
+//
+//	sed '/^-- +goose Down/,$d' migrations/sql/*.sql | mysql app
 //
 // The files are numbered by time. So where somebody forgets -table, and goose keeps these
 // and the application's own migrations in one table, either all of them run or goose fails
@@ -64,16 +67,19 @@
 //     the epoch that they shared. [Adoption] lists them.
 //   - What does not fit is refused before anything is changed: keys and owners of more than
 //     255 bytes in UTF-8, empty keys, active holders without a name, tables with columns
-//     that no older version made; and so is a user who lacks a privilege.
+//     that no older version made. A user who lacks a privilege is refused before that table
+//     is touched.
 //   - Expiries are the instants that the older table has, unless [WithWriterTimeZone] says
 //     that they are off. created_at and updated_at, which are for people, are taken to be in
 //     that time zone, or in UTC.
-//   - The older table stays, as helix_locks_older. Drop it when nobody wants to go back.
+//   - The older table stays, as helix_locks_older, beside an empty helix_locks_closed. Drop
+//     both when nobody wants to go back.
 //
 // In what order:
 //
 //  1. Look at a dry run: at the collisions, and at the time that each holder would have
-//     left, which should be less than the TTL of its program.
+//     left, which should be less than the TTL of its program. If TTLs are of an hour or
+//     more, always say the time zone: Adopt cannot see that it is missing.
 //  2. Stop the older programs, and REVOKE what they may do with helix_locks, or lock their
 //     account (ALTER USER ... ACCOUNT LOCK) and KILL its connections. What they hold, they
 //     hold until it expires.

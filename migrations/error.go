@@ -15,8 +15,8 @@ var (
 	// version of the library does not know.
 	ErrNewer = errors.New("migrations: the database is newer than the library")
 
-	// ErrOlder is in the error of Up for a database whose helix_locks is one of an older
-	// version: call [Adopt], or txlock migrate adopt, which keeps its locks.
+	// ErrOlder is in the error of Up and Down for a database whose helix_locks is one of an
+	// older version: call [Adopt], or txlock migrate adopt, which keeps its locks.
 	ErrOlder = errors.New("migrations: helix_locks is a table of an older version")
 
 	// ErrWriterTimeZone is in the error of Adopt where expiries may be off by the time zone
@@ -100,10 +100,12 @@ func (e *Error) hint() string {
 		return "a transaction that is still open, which may only have read, uses one of the tables: end it, then " + again
 	case errors.Is(e.Err, ErrOlder):
 		return "call migrations.Adopt, or txlock migrate adopt, which takes it over with its locks"
-	case isServerError(e.Err, 3819, 4025) && e.Failed != nil:
-		return "this server makes tables of another engine than InnoDB (enforce_storage_engine, or an sql_mode without NO_ENGINE_SUBSTITUTION): correct that and DROP TABLE helix_locks, helix_lock_floor, then " + again
-	case e.Failed != nil || e.Op == "adopt" && errors.As(e.Err, new(*mysql.MySQLError)):
+	case isServerError(e.Err, 3819, 4025):
+		return "this server made tables of another engine than InnoDB (enforce_storage_engine, or an sql_mode without NO_ENGINE_SUBSTITUTION): correct that, ALTER TABLE helix_locks ENGINE = InnoDB and the same for helix_lock_floor, then " + again
+	case e.Failed != nil:
 		return "what this migration has done so far stays, as DDL commits at once: correct the cause, then " + again
+	case e.Op == "adopt" && errors.As(e.Err, new(*mysql.MySQLError)):
+		return "correct the cause, then " + again
 	}
 	return ""
 }
@@ -114,7 +116,12 @@ type olderError struct{ err error }
 func (*olderError) Error() string {
 	return "helix_locks is a table of an older version, and nothing was changed"
 }
-func (e *olderError) Unwrap() []error { return []error{ErrOlder, e.err} }
+func (e *olderError) Unwrap() []error {
+	if e.err == nil {
+		return []error{ErrOlder}
+	}
+	return []error{ErrOlder, e.err}
+}
 
 // failed makes an Error of what goose says.
 func failed(op string, done []*goose.MigrationResult, err error) error {

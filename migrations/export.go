@@ -52,13 +52,13 @@ const (
 // names of the new files, in order. A file has the directory's kind of number and
 // then its own name, which later exports know it by:
 //
-//	20261124120000_helix_00001_create_helix_lock_floor.sql
+//	20261124120000_helix_20261128104500_create_helix_locks.sql
 //
 // Numbers are timestamps in UTC, a second apart ([ExportAt]), or count on
 // ([ExportSequential]); in either case they are above all that the directory has.
 // After an upgrade of this library call it again: only what is new is written.
 // Migrations that a database already has, from [Up] or from the goose command,
-// can run again as exported files: each looks for what it is to do.
+// can run again as exported files.
 //
 // It never changes a file. It fails, and writes nothing, if an exported file is
 // not as it was written, or is missing among later ones; and with what the file

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/gox-helix/gox-helix/internal/schema"
 )
 
 //go:embed sql/*.sql
@@ -60,7 +62,7 @@ func UpTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*go
 // every epoch, so that fencing tokens start again from 1: end all users of the
 // locks first. It waits for no more than 5 seconds for transactions that use the tables.
 //
-// It fails as [Up] does, and with [ErrNewer] if the database has migrations that
+// It fails as [Up] does, also with [ErrOlder], and with [ErrNewer] if the database has migrations that
 // this version does not know: take those back with the version that brought them.
 func Down(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationResult, error) {
 	return migrate(ctx, db, "down", oneStep, opts)
@@ -107,6 +109,11 @@ func (c config) migrate(ctx context.Context, db *sql.DB, direction string, versi
 	if c.dryRun || len(plan) == 0 {
 		return plan, nil
 	}
+	if direction == "down" {
+		if err := refuseOlder(ctx, db); err != nil {
+			return nil, failed(direction, nil, err)
+		}
+	}
 	if lease, ok := c.locker.(*leaseLocker); ok {
 		if usable, err := lease.usable(ctx, db); err != nil {
 			return nil, failed(direction, nil, err)
@@ -115,6 +122,15 @@ func (c config) migrate(ctx context.Context, db *sql.DB, direction string, versi
 		}
 	}
 	return c.run(ctx, db, direction, version)
+}
+
+// refuseOlder fails where going down would drop a table of an older version.
+func refuseOlder(ctx context.Context, db *sql.DB) error {
+	shape, err := schema.Look(ctx, db)
+	if err == nil && (shape.State == schema.Older || shape.State == schema.Closed) {
+		return &olderError{}
+	}
+	return err
 }
 
 // run has goose migrate, and once more where the server ended the transaction for a

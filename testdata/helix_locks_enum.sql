@@ -1,4 +1,4 @@
--- A helix_locks of the oldest clients, which know no epoch. Load it with time_zone = '+00:00'.
+-- A helix_locks of the oldest programs, which know no epoch. Load it with time_zone = '+00:00'.
 CREATE TABLE helix_locks (
     id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     lock_key   VARCHAR(255)    NOT NULL,

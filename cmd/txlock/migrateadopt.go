@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (a *app) migrateAdoptCommand() *cobra.Command {
 		Short: "Take a helix_locks of an older version over, with its locks",
 		Long: `Take a helix_locks of an older version over, with its locks, and migrate. Every lock
 stays with its holder until it expires, and no epoch is lower than it was. What does
-not fit is refused before anything is changed. Meanwhile helix_locks is closed to all
+not fit is refused before that table is touched. Meanwhile helix_locks is closed to all
 programs; a run that was interrupted is finished by the next. The older table stays, as
 helix_locks_older. On a cluster run it on one node.
 
@@ -55,10 +56,10 @@ what time each holder would have left, which should be less than the TTL of its 
 			}
 			return a.withDatabase(ctx, func(db *sql.DB) error {
 				adoption, err := migrations.Adopt(ctx, db, opts...)
-				if err != nil {
-					return err
+				if adoption != nil {
+					err = errors.Join(a.printAdoption(adoption, f.dryRun), err)
 				}
-				return a.printAdoption(adoption, f.dryRun)
+				return err
 			})
 		}),
 	}
@@ -103,7 +104,7 @@ func (a *app) printAdoption(adoption *migrations.Adoption, dryRun bool) error {
 		return a.printJSON(out)
 	}
 	var out strings.Builder
-	if adoption.Rows > 0 {
+	if adoption.Older {
 		verb := "took over"
 		if dryRun {
 			verb = "would take over"
@@ -121,5 +122,8 @@ func (a *app) printAdoption(adoption *migrations.Adoption, dryRun bool) error {
 	if err := a.print(out.String()); err != nil {
 		return err
 	}
-	return a.printResults(adoption.Migrations, dryRun, adoption.Rows > 0)
+	if adoption.Older && len(adoption.Migrations) == 0 {
+		return nil
+	}
+	return a.printResults(adoption.Migrations, dryRun, false)
 }

@@ -20,7 +20,7 @@ func (t table) compareConstraints(got []*lockdb.ListConstraintsRow) []Difference
 		return nil
 	}
 	return []Difference{{
-		Table: t.name, Got: "without CHECK (" + t.check + "), or does not enforce it", Want: "with it, as it refuses the writes of older clients",
+		Table: t.name, Got: "without CHECK (" + t.check + "), or does not enforce it", Want: "with it, as it refuses the writes of older programs",
 		Cure: "ALTER TABLE " + t.name + " ADD CHECK (" + t.check + ");",
 	}}
 }

@@ -17,6 +17,7 @@ const (
 	aside = "helix_locks_older" // an older table that was taken over
 
 	migrateCure = "run the migrations, with migrations.Up or goose up; where goose has noted them already, run the Up half of the file in migrations/sql by hand"
+	floorCure   = migrateCure + ", and then raise the floors as after a backup was restored (see package migrations)"
 )
 
 // Verify compares the live tables of the current database with those that the
@@ -107,7 +108,11 @@ func (l *live) compare() (differences []Difference) {
 		case t.name == "helix_locks" && unfinished != nil:
 			differences = append(differences, *unfinished)
 		case !ok:
-			differences = append(differences, Difference{Table: t.name, Got: "missing, or not visible to this user", Want: "a table", Cure: migrateCure, missing: true})
+			d := Difference{Table: t.name, Got: "missing, or not visible to this user", Want: "a table", Cure: migrateCure, missing: true}
+			if t.name == "helix_lock_floor" && stateOf(l.columns["helix_locks"]) == Current {
+				d.Cure = floorCure
+			}
+			differences = append(differences, d)
 		default:
 			if engine != "innodb" {
 				differences = append(differences, Difference{Table: t.name, Got: "of engine " + engine, Want: "InnoDB, which has transactions", Cure: "ALTER TABLE " + t.name + " ENGINE = InnoDB;"})
@@ -148,7 +153,7 @@ func (t table) compareColumns(got []*lockdb.ListColumnsRow) (differences []Diffe
 		}
 		if reopened {
 			d.Got += " with a default"
-			d.Want += " without a default, which lets older clients insert again"
+			d.Want += " without a default, which lets older programs insert again"
 		}
 		if updates {
 			d.Got += " on update current_timestamp"
@@ -212,19 +217,11 @@ func (t table) compareIndexes(got []*lockdb.ListIndexesRow) (differences []Diffe
 	return differences
 }
 
-// restoreFloors is the statement of the migration that makes them: a test holds the two
-// together.
-const restoreFloors = `INSERT IGNORE INTO helix_lock_floor (shard, floor_epoch)
-WITH RECURSIVE shards (shard) AS (
-    SELECT 0
-    UNION ALL
-    SELECT shard + 1 FROM shards WHERE shard < 255
-), start (epoch) AS (
-    SELECT IF(EXISTS (SELECT 1 FROM helix_lock_floor) OR EXISTS (SELECT 1 FROM helix_locks), UNIX_TIMESTAMP() * 1000000, 0)
-)
-SELECT shards.shard, start.epoch
-FROM shards
-CROSS JOIN start;`
+// restoreFloors makes floors that are lost again: at the time in microseconds, which no epoch
+// has reached.
+const restoreFloors = "INSERT IGNORE INTO helix_lock_floor (shard, floor_epoch) " +
+	"WITH RECURSIVE shards (shard) AS (SELECT 0 UNION ALL SELECT shard + 1 FROM shards WHERE shard < 255) " +
+	"SELECT shard, UNIX_TIMESTAMP() * 1000000 FROM shards;"
 
 // compareFloors finds shards without a floor.
 func compareFloors(present []int16) []Difference {
@@ -248,7 +245,7 @@ func compareFloors(present []int16) []Difference {
 	}
 	return []Difference{{
 		Table: "helix_lock_floor", Got: "without shards " + strings.Join(missing, ", "), Want: "one row for each of 0 to 255, without which keys cannot be acquired",
-		Cure: strings.Join(strings.Fields(restoreFloors), " "),
+		Cure: restoreFloors,
 	}}
 }
 

@@ -20,10 +20,10 @@ const (
 
 // Shape is what helix_locks is, and what of an older version is there.
 type Shape struct {
-	State     State
-	HasAside  bool // helix_locks_older is there
-	HasClosed bool // and helix_locks_closed, which stands in for helix_locks meanwhile
-	HasEpoch  bool // the older table, by either name, has a column epoch
+	State    State
+	HasAside bool // helix_locks_older is there
+	HasEpoch bool // the older table, by either name, has a column epoch
+	Foreign  bool // a helix_locks_closed is there that is not ours
 }
 
 // Look asks the catalog for it, in two statements.
@@ -40,7 +40,6 @@ func Look(ctx context.Context, db lockdb.DBTX) (Shape, error) {
 	var s Shape
 	for _, t := range tables {
 		s.HasAside = s.HasAside || t.Name == aside
-		s.HasClosed = s.HasClosed || t.Name == "helix_locks_closed"
 	}
 	columns := map[string][]*lockdb.ListColumnsRow{}
 	for _, c := range rows {
@@ -52,6 +51,8 @@ func Look(ctx context.Context, db lockdb.DBTX) (Shape, error) {
 		older = columns[aside]
 	}
 	s.HasEpoch = has(older, "epoch", "")
+	closed := columns["helix_locks_closed"]
+	s.Foreign = len(closed) > 0 && stateOf(closed) != Closed
 	return s, nil
 }
 

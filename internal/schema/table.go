@@ -6,7 +6,7 @@ type table struct {
 	name    string
 	primary string
 	columns []column
-	check   string // of older clients' writes, if any
+	check   string // of older programs' writes, if any
 	undated string // the column that must have no default for the same reason
 }
 

@@ -5,7 +5,7 @@
 SELECT LOWER(t.table_name) AS name, LOWER(COALESCE(t.engine, _utf8mb4'')) AS engine
 FROM information_schema.tables AS t
 WHERE t.table_schema = DATABASE()
-    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
+    AND t.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
 ORDER BY t.table_name;
 
 -- name: ListColumns :many
@@ -17,7 +17,8 @@ SELECT
     CAST(c.column_default IS NOT NULL AS SIGNED) AS has_default,
     LOWER(c.extra) AS extra
 FROM information_schema.columns AS c
-WHERE c.table_schema = DATABASE() AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older')
+WHERE c.table_schema = DATABASE()
+    AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 ORDER BY c.table_name, c.ordinal_position;
 
 -- name: ListIndexes :many

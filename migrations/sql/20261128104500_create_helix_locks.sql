@@ -1,9 +1,10 @@
 -- The two tables of gox-helix, for MySQL 8.0.17 and MariaDB 10.6 or later. Every statement can run
--- again, also after it was interrupted, and the part below "Up" runs as plain SQL.
+-- again, also after it was interrupted. Other tools want what stands between "Up" and "Down" alone:
+-- what follows drops the tables.
 
 -- +goose Up
 
--- One row for each key that was ever locked. Keys are bytes, so that no collation takes two for one.
+-- One row for each key that was ever locked. Keys are bytes: no collation takes two for one.
 -- The primary key is the only index: a second unique one makes upserts deadlock. Programs of older
 -- versions, which know no acquired_at, cannot insert: the CHECK is for those whose sql_mode is lax.
 CREATE TABLE IF NOT EXISTS helix_locks (

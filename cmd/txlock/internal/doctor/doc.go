@@ -9,7 +9,7 @@
 //
 //   - version: which engine it is, and whether it has what the locks need
 //   - tables: those of the locks, compared with what this version needs; migrations
-//     that have not run; triggers; what an older client has left
+//     that have not run; triggers; what an adoption has left
 //   - isolation: in which level the transactions of this DSN run, and whether
 //     autocommit is on
 //   - durability: whether the server keeps what it has committed, without which

@@ -84,7 +84,7 @@ func judgeTables(t tablesSeen, a access) (findings []Finding) {
 	case t.olderErr != nil:
 		findings = append(findings, unseen(subjectTables, "whether an older version's table is left", t.olderErr))
 	case t.older && (drift == nil || !drift.NotMigrated()):
-		add(Note, "helix_locks_older, the table of an older version that was taken over, is still there, as the way back: the locks do not use it", "when nobody wants to go back: DROP TABLE helix_locks_older;")
+		add(Note, "helix_locks_older, the table of an older version that was taken over, is still there, as the way back: the locks do not use it", "when nobody wants to go back: DROP TABLE helix_locks_older, helix_locks_closed;")
 	}
 	return orOK(findings, subjectTables, "the tables are as this version needs them, and have no trigger that this user may see")
 }
