@@ -312,6 +312,7 @@ func TestAnotherEngine(t *testing.T) {
 		d.db = d.open() // sessions of before go on as they were
 		d.exec("ALTER TABLE helix_locks ENGINE = InnoDB")
 		d.exec("ALTER TABLE helix_lock_floor ENGINE = InnoDB")
+		d.exec("ALTER TABLE helix_goose_db_version ENGINE = InnoDB")
 		ok[[]*goose.MigrationResult](t)(migrations.Up(t.Context(), d.open()))
 		d.complete()
 	})
