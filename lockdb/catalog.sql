@@ -15,6 +15,15 @@ CREATE TABLE global_variables (
     value         TEXT        NOT NULL
 );
 
+-- The functions of named locks, which sqlc takes for BOOLEAN: likewise.
+CREATE TABLE named_locks (
+    name         VARCHAR(64) NOT NULL,
+    seconds      INT         NOT NULL,
+    get_lock     BIGINT,
+    release_lock BIGINT,
+    is_used_lock BIGINT
+);
+
 CREATE SCHEMA information_schema;
 
 CREATE TABLE information_schema.tables (

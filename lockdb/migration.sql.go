@@ -7,6 +7,7 @@ package lockdb
 
 import (
 	"context"
+	"database/sql"
 )
 
 const createVersionTable = `-- name: CreateVersionTable :exec
@@ -48,7 +49,7 @@ func (q *Queries) CurrentDatabase(ctx context.Context) (string, error) {
 }
 
 const getNamedLock = `-- name: GetNamedLock :one
-SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
+SELECT GET_LOCK(?, ?)
 `
 
 type GetNamedLockParams struct {
@@ -56,14 +57,15 @@ type GetNamedLockParams struct {
 	Seconds int32  `json:"seconds"`
 }
 
-// 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
+// 1 granted, 0 somebody else's until the end of the wait, NULL refused by the server. Sent as
+// SELECT GET_LOCK(?, ?), and the next two alike: Vitess takes none of them within another.
 //
-//	SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
-func (q *Queries) GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int64, error) {
+//	SELECT GET_LOCK(?, ?)
+func (q *Queries) GetNamedLock(ctx context.Context, arg GetNamedLockParams) (sql.NullInt64, error) {
 	row := q.queryRow(ctx, q.getNamedLockStmt, getNamedLock, arg.Name, arg.Seconds)
-	var answer int64
-	err := row.Scan(&answer)
-	return answer, err
+	var get_lock sql.NullInt64
+	err := row.Scan(&get_lock)
+	return get_lock, err
 }
 
 const hasVersions = `-- name: HasVersions :one
@@ -154,29 +156,29 @@ func (q *Queries) LockWaitTimeout(ctx context.Context) (int64, error) {
 }
 
 const namedLockHolder = `-- name: NamedLockHolder :one
-SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
+SELECT IS_USED_LOCK(?)
 `
 
-// The id of the connection that holds it, 0 if none does.
+// The id of the connection that holds it, NULL if none does.
 //
-//	SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
-func (q *Queries) NamedLockHolder(ctx context.Context, name string) (int64, error) {
+//	SELECT IS_USED_LOCK(?)
+func (q *Queries) NamedLockHolder(ctx context.Context, name string) (sql.NullInt64, error) {
 	row := q.queryRow(ctx, q.namedLockHolderStmt, namedLockHolder, name)
-	var connection int64
-	err := row.Scan(&connection)
-	return connection, err
+	var is_used_lock sql.NullInt64
+	err := row.Scan(&is_used_lock)
+	return is_used_lock, err
 }
 
 const releaseNamedLock = `-- name: ReleaseNamedLock :one
-SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
+SELECT RELEASE_LOCK(?)
 `
 
-// 1 released, 0 somebody else's, -1 nobody's.
+// 1 released, 0 somebody else's, NULL nobody's.
 //
-//	SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
-func (q *Queries) ReleaseNamedLock(ctx context.Context, name string) (int64, error) {
+//	SELECT RELEASE_LOCK(?)
+func (q *Queries) ReleaseNamedLock(ctx context.Context, name string) (sql.NullInt64, error) {
 	row := q.queryRow(ctx, q.releaseNamedLockStmt, releaseNamedLock, name)
-	var answer int64
-	err := row.Scan(&answer)
-	return answer, err
+	var release_lock sql.NullInt64
+	err := row.Scan(&release_lock)
+	return release_lock, err
 }

@@ -88,3 +88,11 @@ type HelixLocksOlder struct {
 	CreatedAt sql.NullTime   `json:"created_at"`
 	UpdatedAt sql.NullTime   `json:"updated_at"`
 }
+
+type NamedLock struct {
+	Name        string        `json:"name"`
+	Seconds     int32         `json:"seconds"`
+	GetLock     sql.NullInt64 `json:"get_lock"`
+	ReleaseLock sql.NullInt64 `json:"release_lock"`
+	IsUsedLock  sql.NullInt64 `json:"is_used_lock"`
+}

@@ -244,10 +244,11 @@ type Querier interface {
 	//  LOCK IN SHARE MODE
 	//  ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
 	EnsureKeys(ctx context.Context, batch string) error
-	// 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
+	// 1 granted, 0 somebody else's until the end of the wait, NULL refused by the server. Sent as
+	// SELECT GET_LOCK(?, ?), and the next two alike: Vitess takes none of them within another.
 	//
-	//  SELECT CAST(COALESCE(GET_LOCK(?, ?), -1) AS SIGNED) AS answer
-	GetNamedLock(ctx context.Context, arg GetNamedLockParams) (int64, error)
+	//  SELECT GET_LOCK(?, ?)
+	GetNamedLock(ctx context.Context, arg GetNamedLockParams) (sql.NullInt64, error)
 	//HasVersions
 	//
 	//  SELECT version_id FROM helix_goose_db_version LIMIT 1
@@ -275,33 +276,35 @@ type Querier interface {
 	//      AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 	//  ORDER BY c.table_name, c.ordinal_position
 	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
-	// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
-	// MariaDB alone has constraints of one name in several tables: where the inner table
-	// lacks the column of that name, it is that of the outer one.
+	// The primary key, and each CHECK that is enforced, with its text. MySQL alone knows if one
+	// is, and MariaDB alone has constraints of one name in several tables: where an inner table
+	// lacks the column of that name, it is that of the outer one. (Vitess takes what depends on
+	// an outer table only within EXISTS, and no EXISTS within OR.)
 	//
 	//  SELECT
 	//      LOWER(t.table_name) AS table_name,
 	//      LOWER(t.constraint_type) AS constraint_type,
-	//      LOWER(COALESCE((
-	//          SELECT enforced
+	//      LOWER(COALESCE(c.check_clause, _utf8mb4'')) AS clause
+	//  FROM information_schema.table_constraints AS t
+	//  CROSS JOIN (SELECT _utf8mb4'YES' AS enforced) AS otherwise
+	//  LEFT JOIN information_schema.check_constraints AS c
+	//      ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name
+	//  WHERE t.constraint_schema = DATABASE() AND t.table_name = 'helix_locks'
+	//      AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+	//      AND EXISTS (
+	//          SELECT 1
 	//          FROM information_schema.table_constraints AS i
-	//          WHERE i.constraint_schema = t.constraint_schema
-	//              AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
-	//          LIMIT 1
-	//      ), _utf8mb4'')) AS enforced,
-	//      LOWER(COALESCE((
-	//          SELECT c.check_clause
-	//          FROM information_schema.check_constraints AS c
-	//          WHERE c.constraint_schema = t.constraint_schema
-	//              AND table_name = t.table_name AND c.constraint_name = t.constraint_name
-	//          LIMIT 1
-	//      ), _utf8mb4'')) AS clause
-	//  FROM (
-	//      SELECT constraint_schema, table_name, constraint_name, constraint_type, _utf8mb4'yes' AS enforced
-	//      FROM information_schema.table_constraints
-	//      WHERE constraint_schema = DATABASE()
-	//  ) AS t
-	//  WHERE t.table_name = 'helix_locks' AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+	//          WHERE i.constraint_schema = t.constraint_schema AND i.constraint_name = t.constraint_name
+	//              AND i.table_name = t.table_name AND enforced = _utf8mb4'YES'
+	//      )
+	//      AND EXISTS (
+	//          SELECT 1
+	//          FROM (SELECT 1 AS row_at_least) AS one
+	//          LEFT JOIN information_schema.check_constraints AS i
+	//              ON i.constraint_schema = c.constraint_schema AND i.constraint_name = c.constraint_name
+	//              AND i.check_clause = c.check_clause
+	//          WHERE COALESCE(table_name, t.table_name) = t.table_name
+	//      )
 	//  ORDER BY t.constraint_name
 	ListConstraints(ctx context.Context) ([]*ListConstraintsRow, error)
 	//ListFloorShards
@@ -449,10 +452,10 @@ type Querier interface {
 	//  WHERE l.lock_key IS NULL
 	//  LIMIT 1000
 	MissingKeys(ctx context.Context, batch string) ([]int64, error)
-	// The id of the connection that holds it, 0 if none does.
+	// The id of the connection that holds it, NULL if none does.
 	//
-	//  SELECT CAST(COALESCE(IS_USED_LOCK(?), 0) AS SIGNED) AS connection
-	NamedLockHolder(ctx context.Context, name string) (int64, error)
+	//  SELECT IS_USED_LOCK(?)
+	NamedLockHolder(ctx context.Context, name string) (sql.NullInt64, error)
 	// Keys that the older collation takes for one and bytes for two: those of one nth.
 	//
 	//  SELECT o.nth, LOWER(HEX(o.new_key)) AS key_hex
@@ -530,10 +533,10 @@ type Querier interface {
 	//  SET lease_id = 0, status = 0, expires_at = '1970-01-01', updated_at = UTC_TIMESTAMP(6)
 	//  WHERE lock_key = UNHEX(CONVERT(? USING latin1)) AND epoch = ? AND lease_id = ?
 	ReleaseLease(ctx context.Context, arg ReleaseLeaseParams) (int64, error)
-	// 1 released, 0 somebody else's, -1 nobody's.
+	// 1 released, 0 somebody else's, NULL nobody's.
 	//
-	//  SELECT CAST(COALESCE(RELEASE_LOCK(?), -1) AS SIGNED) AS answer
-	ReleaseNamedLock(ctx context.Context, name string) (int64, error)
+	//  SELECT RELEASE_LOCK(?)
+	ReleaseNamedLock(ctx context.Context, name string) (sql.NullInt64, error)
 	// Also after the expiry: nobody else has held the key since.
 	//
 	//  UPDATE helix_locks

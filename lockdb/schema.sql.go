@@ -79,63 +79,65 @@ const listConstraints = `-- name: ListConstraints :many
 SELECT
     LOWER(t.table_name) AS table_name,
     LOWER(t.constraint_type) AS constraint_type,
-    LOWER(COALESCE((
-        SELECT enforced
+    LOWER(COALESCE(c.check_clause, _utf8mb4'')) AS clause
+FROM information_schema.table_constraints AS t
+CROSS JOIN (SELECT _utf8mb4'YES' AS enforced) AS otherwise
+LEFT JOIN information_schema.check_constraints AS c
+    ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name
+WHERE t.constraint_schema = DATABASE() AND t.table_name = 'helix_locks'
+    AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+    AND EXISTS (
+        SELECT 1
         FROM information_schema.table_constraints AS i
-        WHERE i.constraint_schema = t.constraint_schema
-            AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
-        LIMIT 1
-    ), _utf8mb4'')) AS enforced,
-    LOWER(COALESCE((
-        SELECT c.check_clause
-        FROM information_schema.check_constraints AS c
-        WHERE c.constraint_schema = t.constraint_schema
-            AND table_name = t.table_name AND c.constraint_name = t.constraint_name
-        LIMIT 1
-    ), _utf8mb4'')) AS clause
-FROM (
-    SELECT constraint_schema, table_name, constraint_name, constraint_type, _utf8mb4'yes' AS enforced
-    FROM information_schema.table_constraints
-    WHERE constraint_schema = DATABASE()
-) AS t
-WHERE t.table_name = 'helix_locks' AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+        WHERE i.constraint_schema = t.constraint_schema AND i.constraint_name = t.constraint_name
+            AND i.table_name = t.table_name AND enforced = _utf8mb4'YES'
+    )
+    AND EXISTS (
+        SELECT 1
+        FROM (SELECT 1 AS row_at_least) AS one
+        LEFT JOIN information_schema.check_constraints AS i
+            ON i.constraint_schema = c.constraint_schema AND i.constraint_name = c.constraint_name
+            AND i.check_clause = c.check_clause
+        WHERE COALESCE(table_name, t.table_name) = t.table_name
+    )
 ORDER BY t.constraint_name
 `
 
 type ListConstraintsRow struct {
 	TableName      string `json:"table_name"`
 	ConstraintType string `json:"constraint_type"`
-	Enforced       string `json:"enforced"`
 	Clause         string `json:"clause"`
 }
 
-// Primary keys, and CHECKs with their text. MySQL alone knows if one is enforced, and
-// MariaDB alone has constraints of one name in several tables: where the inner table
-// lacks the column of that name, it is that of the outer one.
+// The primary key, and each CHECK that is enforced, with its text. MySQL alone knows if one
+// is, and MariaDB alone has constraints of one name in several tables: where an inner table
+// lacks the column of that name, it is that of the outer one. (Vitess takes what depends on
+// an outer table only within EXISTS, and no EXISTS within OR.)
 //
 //	SELECT
 //	    LOWER(t.table_name) AS table_name,
 //	    LOWER(t.constraint_type) AS constraint_type,
-//	    LOWER(COALESCE((
-//	        SELECT enforced
+//	    LOWER(COALESCE(c.check_clause, _utf8mb4'')) AS clause
+//	FROM information_schema.table_constraints AS t
+//	CROSS JOIN (SELECT _utf8mb4'YES' AS enforced) AS otherwise
+//	LEFT JOIN information_schema.check_constraints AS c
+//	    ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name
+//	WHERE t.constraint_schema = DATABASE() AND t.table_name = 'helix_locks'
+//	    AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+//	    AND EXISTS (
+//	        SELECT 1
 //	        FROM information_schema.table_constraints AS i
-//	        WHERE i.constraint_schema = t.constraint_schema
-//	            AND i.table_name = t.table_name AND i.constraint_name = t.constraint_name
-//	        LIMIT 1
-//	    ), _utf8mb4'')) AS enforced,
-//	    LOWER(COALESCE((
-//	        SELECT c.check_clause
-//	        FROM information_schema.check_constraints AS c
-//	        WHERE c.constraint_schema = t.constraint_schema
-//	            AND table_name = t.table_name AND c.constraint_name = t.constraint_name
-//	        LIMIT 1
-//	    ), _utf8mb4'')) AS clause
-//	FROM (
-//	    SELECT constraint_schema, table_name, constraint_name, constraint_type, _utf8mb4'yes' AS enforced
-//	    FROM information_schema.table_constraints
-//	    WHERE constraint_schema = DATABASE()
-//	) AS t
-//	WHERE t.table_name = 'helix_locks' AND t.constraint_type IN ('PRIMARY KEY', 'CHECK')
+//	        WHERE i.constraint_schema = t.constraint_schema AND i.constraint_name = t.constraint_name
+//	            AND i.table_name = t.table_name AND enforced = _utf8mb4'YES'
+//	    )
+//	    AND EXISTS (
+//	        SELECT 1
+//	        FROM (SELECT 1 AS row_at_least) AS one
+//	        LEFT JOIN information_schema.check_constraints AS i
+//	            ON i.constraint_schema = c.constraint_schema AND i.constraint_name = c.constraint_name
+//	            AND i.check_clause = c.check_clause
+//	        WHERE COALESCE(table_name, t.table_name) = t.table_name
+//	    )
 //	ORDER BY t.constraint_name
 func (q *Queries) ListConstraints(ctx context.Context) ([]*ListConstraintsRow, error) {
 	rows, err := q.query(ctx, q.listConstraintsStmt, listConstraints)
@@ -146,12 +148,7 @@ func (q *Queries) ListConstraints(ctx context.Context) ([]*ListConstraintsRow, e
 	items := []*ListConstraintsRow{}
 	for rows.Next() {
 		var i ListConstraintsRow
-		if err := rows.Scan(
-			&i.TableName,
-			&i.ConstraintType,
-			&i.Enforced,
-			&i.Clause,
-		); err != nil {
+		if err := rows.Scan(&i.TableName, &i.ConstraintType, &i.Clause); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)

@@ -71,7 +71,7 @@ func (l *sessionLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 	for slice := int32(0); ; slice = lockSlice { // the first try waits for nobody
 		answer, err := q.GetNamedLock(ctx, lockdb.GetNamedLockParams{Name: name, Seconds: slice})
 		switch {
-		case err == nil && answer == 1:
+		case err == nil && answer.Int64 == 1:
 			l.mu.Lock()
 			l.held[conn] = heldName{name, ctx.Err}
 			l.mu.Unlock()
@@ -81,11 +81,11 @@ func (l *sessionLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		case err != nil:
 			// The answer may have been lost on its way.
 			return fmt.Errorf("migrations: lock %q: %w", name, errors.Join(err, release(ctx, q, name)))
-		case answer < 0:
+		case !answer.Valid:
 			return fmt.Errorf("migrations: lock %q: the server refused the wait, being short of memory or told to end it: try again", name)
 		case !time.Now().Before(deadline):
 			holder, err := q.NamedLockHolder(ctx, name)
-			return errors.Join(fmt.Errorf("%w: %q, for %v, in connection %d: wait for its end, or look at what it does (SHOW PROCESSLIST) and KILL it", ErrLockTimeout, name, l.wait, holder), err)
+			return errors.Join(fmt.Errorf("%w: %q, for %v, in connection %d: wait for its end, or look at what it does (SHOW PROCESSLIST) and KILL it", ErrLockTimeout, name, l.wait, holder.Int64), err)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (l *sessionLocker) SessionUnlock(ctx context.Context, conn *sql.Conn) error
 	}
 	answer, err := q.ReleaseNamedLock(ctx, held.name)
 	switch {
-	case err == nil && answer == 1:
+	case err == nil && answer.Int64 == 1:
 		return nil
 	case ok && held.ended() != nil && isConnectionLost(err):
 		return nil // the end of its context has ended the connection, and so the lock

@@ -12,7 +12,7 @@ func Catalog() (names []lockdb.ListTablesRow, columns []lockdb.ListColumnsRow, i
 		}
 		indexes = append(indexes, lockdb.ListIndexesRow{TableName: t.name, IndexName: "PRIMARY", IsUnique: 1, ColumnName: t.primary})
 		if t.check != "" {
-			constraints = append(constraints, lockdb.ListConstraintsRow{TableName: t.name, ConstraintType: "check", Enforced: "yes", Clause: t.check})
+			constraints = append(constraints, lockdb.ListConstraintsRow{TableName: t.name, ConstraintType: "check", Clause: t.check})
 		}
 	}
 	for shard := range int16(shards) {

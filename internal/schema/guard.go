@@ -15,7 +15,7 @@ func (t table) compareConstraints(got []*lockdb.ListConstraintsRow) []Difference
 		return nil
 	}
 	if slices.ContainsFunc(got, func(c *lockdb.ListConstraintsRow) bool {
-		return c.ConstraintType == "check" && c.Enforced == "yes" && (c.Clause == "" || spellClause(c.Clause) == spellClause(t.check))
+		return c.ConstraintType == "check" && (c.Clause == "" || spellClause(c.Clause) == spellClause(t.check))
 	}) {
 		return nil
 	}

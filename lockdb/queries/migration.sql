@@ -13,16 +13,17 @@ ORDER BY version_id;
 SELECT LOWER(COALESCE(DATABASE(), '')) AS name;
 
 -- name: GetNamedLock :one
--- 1 granted, 0 somebody else's until the end of the wait, -1 refused by the server.
-SELECT CAST(COALESCE(GET_LOCK(sqlc.arg(name), sqlc.arg(seconds)), -1) AS SIGNED) AS answer;
+-- 1 granted, 0 somebody else's until the end of the wait, NULL refused by the server. Sent as
+-- SELECT GET_LOCK(?, ?), and the next two alike: Vitess takes none of them within another.
+SELECT get_lock FROM named_locks WHERE name = sqlc.arg(name) AND seconds = sqlc.arg(seconds);
 
 -- name: ReleaseNamedLock :one
--- 1 released, 0 somebody else's, -1 nobody's.
-SELECT CAST(COALESCE(RELEASE_LOCK(sqlc.arg(name)), -1) AS SIGNED) AS answer;
+-- 1 released, 0 somebody else's, NULL nobody's.
+SELECT release_lock FROM named_locks WHERE name = sqlc.arg(name);
 
 -- name: NamedLockHolder :one
--- The id of the connection that holds it, 0 if none does.
-SELECT CAST(COALESCE(IS_USED_LOCK(sqlc.arg(name)), 0) AS SIGNED) AS connection;
+-- The id of the connection that holds it, NULL if none does.
+SELECT is_used_lock FROM named_locks WHERE name = sqlc.arg(name);
 
 -- name: LockWaitTimeout :one
 -- In seconds, for how long a statement waits for a table that another transaction uses.

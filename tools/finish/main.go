@@ -21,6 +21,10 @@ var finish = strings.NewReplacer(
 		`epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item`,
 	// Nor SHOW.
 	"SELECT variable_name, value FROM global_variables", "SHOW GLOBAL VARIABLES",
+	// It takes these for BOOLEAN, never NULL.
+	"SELECT get_lock FROM named_locks WHERE name = ? AND seconds = ?", "SELECT GET_LOCK(?, ?)",
+	"SELECT release_lock FROM named_locks WHERE name = ?", "SELECT RELEASE_LOCK(?)",
+	"SELECT is_used_lock FROM named_locks WHERE name = ?", "SELECT IS_USED_LOCK(?)",
 )
 
 func main() {
@@ -30,7 +34,7 @@ func main() {
 			log.Fatal(err)
 		}
 		finished := finish.Replace(string(text))
-		for _, left := range []string{"UTC_TIMESTAMP()", "UNHEX(UPPER(", "helix_batch WHERE", "FROM global_variables"} {
+		for _, left := range []string{"UTC_TIMESTAMP()", "UNHEX(UPPER(", "helix_batch WHERE", "FROM global_variables", "FROM named_locks"} {
 			if strings.Contains(finished, left) {
 				log.Fatalf("%s: %s is not written as was expected: look at what sqlc generated", name, left)
 			}

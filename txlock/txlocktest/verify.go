@@ -19,7 +19,7 @@ func ExpectVerify(mock sqlmock.Sqlmock, failure ...Failure) {
 	found := sqlmock.NewRows([]string{"name", "engine"})
 	described := sqlmock.NewRows([]string{"table_name", "column_name", "column_type", "nullable", "has_default", "extra"})
 	indexed := sqlmock.NewRows([]string{"table_name", "index_name", "is_unique", "column_name", "prefix_length"})
-	constrained := sqlmock.NewRows([]string{"table_name", "constraint_type", "enforced", "clause"})
+	constrained := sqlmock.NewRows([]string{"table_name", "constraint_type", "clause"})
 	triggers := sqlmock.NewRows([]string{"table_name", "trigger_name"})
 	floors := sqlmock.NewRows([]string{"shard"})
 	migrated := true
@@ -42,7 +42,7 @@ func ExpectVerify(mock sqlmock.Sqlmock, failure ...Failure) {
 			indexed.AddRow(i.TableName, i.IndexName, i.IsUnique, i.ColumnName, i.PrefixLength)
 		}
 		for _, c := range constraints {
-			constrained.AddRow(c.TableName, c.ConstraintType, c.Enforced, c.Clause)
+			constrained.AddRow(c.TableName, c.ConstraintType, c.Clause)
 		}
 		for _, shard := range shards {
 			floors.AddRow(shard)
