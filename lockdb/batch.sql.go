@@ -10,7 +10,7 @@ import (
 )
 
 const acquireLeases = `-- name: AcquireLeases :execrows
-UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 SET
     l.owner_id = UNHEX(CONVERT(? USING latin1)),
@@ -30,7 +30,7 @@ type AcquireLeasesParams struct {
 
 // Acquires keys whose rows this transaction has locked, and found free.
 //
-//	UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	SET
 //	    l.owner_id = UNHEX(CONVERT(? USING latin1)),
@@ -51,7 +51,7 @@ func (q *Queries) AcquireLeases(ctx context.Context, arg AcquireLeasesParams) (i
 const ensureKeys = `-- name: EnsureKeys :exec
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT item.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
 ORDER BY item.i
 LOCK IN SHARE MODE
@@ -63,7 +63,7 @@ ON DUPLICATE KEY UPDATE lock_key = helix_locks.lock_key
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 //	SELECT item.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
 //	ORDER BY item.i
 //	LOCK IN SHARE MODE
@@ -76,7 +76,7 @@ func (q *Queries) EnsureKeys(ctx context.Context, batch string) error {
 const lockKeys = `-- name: LockKeys :many
 SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
     CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 LIMIT 1000
 FOR UPDATE
@@ -94,7 +94,7 @@ type LockKeysRow struct {
 //
 //	SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	LIMIT 1000
 //	FOR UPDATE
@@ -130,7 +130,7 @@ func (q *Queries) LockKeys(ctx context.Context, batch string) ([]*LockKeysRow, e
 const lockKeysNoWait = `-- name: LockKeysNoWait :many
 SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
     CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 LIMIT 1000
 FOR UPDATE SKIP LOCKED
@@ -148,7 +148,7 @@ type LockKeysNoWaitRow struct {
 //
 //	SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	LIMIT 1000
 //	FOR UPDATE SKIP LOCKED
@@ -183,7 +183,7 @@ func (q *Queries) LockKeysNoWait(ctx context.Context, batch string) ([]*LockKeys
 
 const missingKeys = `-- name: MissingKeys :many
 SELECT CAST(item.i AS SIGNED) AS i
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
 WHERE l.lock_key IS NULL
 LIMIT 1000
@@ -192,7 +192,7 @@ LIMIT 1000
 // Which keys have no row: a plain read.
 //
 //	SELECT CAST(item.i AS SIGNED) AS i
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
 //	WHERE l.lock_key IS NULL
 //	LIMIT 1000
@@ -223,7 +223,7 @@ const renewLeases = `-- name: RenewLeases :execrows
 
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT l.lock_key, l.owner_id, l.epoch, l.lease_id, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 FOR UPDATE SKIP LOCKED
@@ -251,7 +251,7 @@ type RenewLeasesParams struct {
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 //	SELECT l.lock_key, l.owner_id, l.epoch, l.lease_id, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 //	FOR UPDATE SKIP LOCKED
@@ -270,7 +270,7 @@ func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) (int64
 const standingLeases = `-- name: StandingLeases :many
 SELECT CAST(item.i AS SIGNED) AS i,
     CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 LIMIT 1000
@@ -285,7 +285,7 @@ type StandingLeasesRow struct {
 //
 //	SELECT CAST(item.i AS SIGNED) AS i,
 //	    CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 //	LIMIT 1000

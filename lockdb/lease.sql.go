@@ -60,25 +60,25 @@ const acquireLease = `-- name: AcquireLease :execresult
 
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(f.floor_epoch + 1), want.lease_id, want.status, want.expires_at,
-    want.now, want.now, want.now
+    want.moment, want.moment, want.moment
 FROM (
     SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
-        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS moment,
         UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
         UNHEX(CONVERT(? USING latin1)) AS lock_key
 ) AS want
 STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(helix_locks.expires_at > want.now,
-        helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, helix_locks.expires_at)),
+    epoch = IF(helix_locks.expires_at > want.moment,
+        helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, helix_locks.expires_at)),
         LAST_INSERT_ID(helix_locks.epoch + 1)),
-    owner_id = IF(helix_locks.expires_at > want.now, helix_locks.owner_id, want.owner_id),
-    lease_id = IF(helix_locks.expires_at > want.now, helix_locks.lease_id, want.lease_id),
-    status = IF(helix_locks.expires_at > want.now, helix_locks.status, want.status),
-    acquired_at = IF(helix_locks.expires_at > want.now, helix_locks.acquired_at, want.now),
-    updated_at = IF(helix_locks.expires_at > want.now, helix_locks.updated_at, want.now),
-    expires_at = IF(helix_locks.expires_at > want.now, helix_locks.expires_at, want.expires_at)
+    owner_id = IF(helix_locks.expires_at > want.moment, helix_locks.owner_id, want.owner_id),
+    lease_id = IF(helix_locks.expires_at > want.moment, helix_locks.lease_id, want.lease_id),
+    status = IF(helix_locks.expires_at > want.moment, helix_locks.status, want.status),
+    acquired_at = IF(helix_locks.expires_at > want.moment, helix_locks.acquired_at, want.moment),
+    updated_at = IF(helix_locks.expires_at > want.moment, helix_locks.updated_at, want.moment),
+    expires_at = IF(helix_locks.expires_at > want.moment, helix_locks.expires_at, want.expires_at)
 `
 
 type AcquireLeaseParams struct {
@@ -109,25 +109,25 @@ type AcquireLeaseParams struct {
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 //	SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(f.floor_epoch + 1), want.lease_id, want.status, want.expires_at,
-//	    want.now, want.now, want.now
+//	    want.moment, want.moment, want.moment
 //	FROM (
 //	    SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
-//	        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+//	        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS moment,
 //	        UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
 //	        UNHEX(CONVERT(? USING latin1)) AS lock_key
 //	) AS want
 //	STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 //	LOCK IN SHARE MODE
 //	ON DUPLICATE KEY UPDATE
-//	    epoch = IF(helix_locks.expires_at > want.now,
-//	        helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, helix_locks.expires_at)),
+//	    epoch = IF(helix_locks.expires_at > want.moment,
+//	        helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, helix_locks.expires_at)),
 //	        LAST_INSERT_ID(helix_locks.epoch + 1)),
-//	    owner_id = IF(helix_locks.expires_at > want.now, helix_locks.owner_id, want.owner_id),
-//	    lease_id = IF(helix_locks.expires_at > want.now, helix_locks.lease_id, want.lease_id),
-//	    status = IF(helix_locks.expires_at > want.now, helix_locks.status, want.status),
-//	    acquired_at = IF(helix_locks.expires_at > want.now, helix_locks.acquired_at, want.now),
-//	    updated_at = IF(helix_locks.expires_at > want.now, helix_locks.updated_at, want.now),
-//	    expires_at = IF(helix_locks.expires_at > want.now, helix_locks.expires_at, want.expires_at)
+//	    owner_id = IF(helix_locks.expires_at > want.moment, helix_locks.owner_id, want.owner_id),
+//	    lease_id = IF(helix_locks.expires_at > want.moment, helix_locks.lease_id, want.lease_id),
+//	    status = IF(helix_locks.expires_at > want.moment, helix_locks.status, want.status),
+//	    acquired_at = IF(helix_locks.expires_at > want.moment, helix_locks.acquired_at, want.moment),
+//	    updated_at = IF(helix_locks.expires_at > want.moment, helix_locks.updated_at, want.moment),
+//	    expires_at = IF(helix_locks.expires_at > want.moment, helix_locks.expires_at, want.expires_at)
 func (q *Queries) AcquireLease(ctx context.Context, arg AcquireLeaseParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireLeaseStmt, acquireLease,
 		arg.OwnerHex,
@@ -141,15 +141,15 @@ func (q *Queries) AcquireLease(ctx context.Context, arg AcquireLeaseParams) (sql
 const acquireLeaseNoWait = `-- name: AcquireLeaseNoWait :execresult
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(l.epoch + 1), want.lease_id, want.status, want.expires_at,
-    want.now, want.now, want.now
+    want.moment, want.moment, want.moment
 FROM (
     SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
-        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS moment,
         UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
         UNHEX(CONVERT(? USING latin1)) AS lock_key
 ) AS want
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = want.lock_key
-WHERE l.expires_at <= want.now OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, l.expires_at)) = 0
+WHERE l.expires_at <= want.moment OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, l.expires_at)) = 0
 FOR UPDATE SKIP LOCKED
 ON DUPLICATE KEY UPDATE
     owner_id = want.owner_id,
@@ -157,8 +157,8 @@ ON DUPLICATE KEY UPDATE
     lease_id = want.lease_id,
     status = want.status,
     expires_at = want.expires_at,
-    acquired_at = want.now,
-    updated_at = want.now
+    acquired_at = want.moment,
+    updated_at = want.moment
 `
 
 type AcquireLeaseNoWaitParams struct {
@@ -173,15 +173,15 @@ type AcquireLeaseNoWaitParams struct {
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 //	SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(l.epoch + 1), want.lease_id, want.status, want.expires_at,
-//	    want.now, want.now, want.now
+//	    want.moment, want.moment, want.moment
 //	FROM (
 //	    SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
-//	        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+//	        CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS moment,
 //	        UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
 //	        UNHEX(CONVERT(? USING latin1)) AS lock_key
 //	) AS want
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = want.lock_key
-//	WHERE l.expires_at <= want.now OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, l.expires_at)) = 0
+//	WHERE l.expires_at <= want.moment OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, l.expires_at)) = 0
 //	FOR UPDATE SKIP LOCKED
 //	ON DUPLICATE KEY UPDATE
 //	    owner_id = want.owner_id,
@@ -189,8 +189,8 @@ type AcquireLeaseNoWaitParams struct {
 //	    lease_id = want.lease_id,
 //	    status = want.status,
 //	    expires_at = want.expires_at,
-//	    acquired_at = want.now,
-//	    updated_at = want.now
+//	    acquired_at = want.moment,
+//	    updated_at = want.moment
 func (q *Queries) AcquireLeaseNoWait(ctx context.Context, arg AcquireLeaseNoWaitParams) (sql.Result, error) {
 	return q.exec(ctx, q.acquireLeaseNoWaitStmt, acquireLeaseNoWait,
 		arg.OwnerHex,

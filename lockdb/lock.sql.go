@@ -48,8 +48,8 @@ func (q *Queries) ClusterVariables(ctx context.Context) ([]*GlobalVariable, erro
 
 const ensureKey = `-- name: EnsureKey :execresult
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.now, want.now, want.now
-FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.moment, want.moment, want.moment
+FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS moment) AS want
 STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1
@@ -61,8 +61,8 @@ ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1
 // older than a purge.
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-//	SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.now, want.now, want.now
-//	FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+//	SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.moment, want.moment, want.moment
+//	FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS moment) AS want
 //	STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 //	LOCK IN SHARE MODE
 //	ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1
@@ -115,8 +115,8 @@ func (q *Queries) LockKeyNoWait(ctx context.Context, keyHex string) (int8, error
 
 const makeKey = `-- name: MakeKey :execrows
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.now, want.now, want.now
-FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.moment, want.moment, want.moment
+FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS moment) AS want
 STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE
 `
@@ -125,8 +125,8 @@ LOCK IN SHARE MODE
 // is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 //
 //	INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-//	SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.now, want.now, want.now
-//	FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+//	SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.moment, want.moment, want.moment
+//	FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS moment) AS want
 //	STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 //	LOCK IN SHARE MODE
 func (q *Queries) MakeKey(ctx context.Context, keyHex string) (int64, error) {

@@ -12,14 +12,14 @@ import (
 
 const deleteKeys = `-- name: DeleteKeys :execrows
 DELETE l
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 `
 
 // DeleteKeys
 //
 //	DELETE l
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 func (q *Queries) DeleteKeys(ctx context.Context, batch string) (int64, error) {
 	result, err := q.exec(ctx, q.deleteKeysStmt, deleteKeys, batch)
@@ -79,7 +79,7 @@ func (q *Queries) LockFloors(ctx context.Context, shards []int16) ([]int16, erro
 
 const lockPurgeable = `-- name: LockPurgeable :many
 SELECT CAST(item.i AS SIGNED) AS i
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 WHERE l.status = 2 OR (l.status = 0
     AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, UTC_TIMESTAMP(6)) >= CAST(? AS SIGNED))
@@ -95,7 +95,7 @@ type LockPurgeableParams struct {
 // Locks the keys that are still purgeable and that nobody has locked.
 //
 //	SELECT CAST(item.i AS SIGNED) AS i
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	WHERE l.status = 2 OR (l.status = 0
 //	    AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, UTC_TIMESTAMP(6)) >= CAST(? AS SIGNED))
@@ -202,7 +202,7 @@ func (q *Queries) PurgeCandidates(ctx context.Context, arg PurgeCandidatesParams
 const raiseFloors = `-- name: RaiseFloors :exec
 INSERT INTO helix_lock_floor (shard, floor_epoch)
 SELECT MOD(CRC32(l.lock_key), 256), l.epoch
-FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 FOR UPDATE
 ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
@@ -212,7 +212,7 @@ ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.e
 //
 //	INSERT INTO helix_lock_floor (shard, floor_epoch)
 //	SELECT MOD(CRC32(l.lock_key), 256), l.epoch
-//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+//	FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 //	STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 //	FOR UPDATE
 //	ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)

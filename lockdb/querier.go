@@ -46,39 +46,39 @@ type Querier interface {
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 	//  SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(f.floor_epoch + 1), want.lease_id, want.status, want.expires_at,
-	//      want.now, want.now, want.now
+	//      want.moment, want.moment, want.moment
 	//  FROM (
 	//      SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
-	//          CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+	//          CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS moment,
 	//          UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
 	//          UNHEX(CONVERT(? USING latin1)) AS lock_key
 	//  ) AS want
 	//  STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 	//  LOCK IN SHARE MODE
 	//  ON DUPLICATE KEY UPDATE
-	//      epoch = IF(helix_locks.expires_at > want.now,
-	//          helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, helix_locks.expires_at)),
+	//      epoch = IF(helix_locks.expires_at > want.moment,
+	//          helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, helix_locks.expires_at)),
 	//          LAST_INSERT_ID(helix_locks.epoch + 1)),
-	//      owner_id = IF(helix_locks.expires_at > want.now, helix_locks.owner_id, want.owner_id),
-	//      lease_id = IF(helix_locks.expires_at > want.now, helix_locks.lease_id, want.lease_id),
-	//      status = IF(helix_locks.expires_at > want.now, helix_locks.status, want.status),
-	//      acquired_at = IF(helix_locks.expires_at > want.now, helix_locks.acquired_at, want.now),
-	//      updated_at = IF(helix_locks.expires_at > want.now, helix_locks.updated_at, want.now),
-	//      expires_at = IF(helix_locks.expires_at > want.now, helix_locks.expires_at, want.expires_at)
+	//      owner_id = IF(helix_locks.expires_at > want.moment, helix_locks.owner_id, want.owner_id),
+	//      lease_id = IF(helix_locks.expires_at > want.moment, helix_locks.lease_id, want.lease_id),
+	//      status = IF(helix_locks.expires_at > want.moment, helix_locks.status, want.status),
+	//      acquired_at = IF(helix_locks.expires_at > want.moment, helix_locks.acquired_at, want.moment),
+	//      updated_at = IF(helix_locks.expires_at > want.moment, helix_locks.updated_at, want.moment),
+	//      expires_at = IF(helix_locks.expires_at > want.moment, helix_locks.expires_at, want.expires_at)
 	AcquireLease(ctx context.Context, arg AcquireLeaseParams) (sql.Result, error)
 	// AcquireKnownLease that skips a row which another transaction has locked.
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 	//  SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(l.epoch + 1), want.lease_id, want.status, want.expires_at,
-	//      want.now, want.now, want.now
+	//      want.moment, want.moment, want.moment
 	//  FROM (
 	//      SELECT UNHEX(CONVERT(? USING latin1)) AS owner_id, CAST(? AS SIGNED) AS lease_id,
-	//          CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS now,
+	//          CAST(? AS SIGNED) AS status, UTC_TIMESTAMP(6) AS moment,
 	//          UTC_TIMESTAMP(6) + INTERVAL CAST(? AS SIGNED) MICROSECOND AS expires_at,
 	//          UNHEX(CONVERT(? USING latin1)) AS lock_key
 	//  ) AS want
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = want.lock_key
-	//  WHERE l.expires_at <= want.now OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, l.expires_at)) = 0
+	//  WHERE l.expires_at <= want.moment OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, l.expires_at)) = 0
 	//  FOR UPDATE SKIP LOCKED
 	//  ON DUPLICATE KEY UPDATE
 	//      owner_id = want.owner_id,
@@ -86,12 +86,12 @@ type Querier interface {
 	//      lease_id = want.lease_id,
 	//      status = want.status,
 	//      expires_at = want.expires_at,
-	//      acquired_at = want.now,
-	//      updated_at = want.now
+	//      acquired_at = want.moment,
+	//      updated_at = want.moment
 	AcquireLeaseNoWait(ctx context.Context, arg AcquireLeaseNoWaitParams) (sql.Result, error)
 	// Acquires keys whose rows this transaction has locked, and found free.
 	//
-	//  UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  UPDATE (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  SET
 	//      l.owner_id = UNHEX(CONVERT(? USING latin1)),
@@ -212,7 +212,7 @@ type Querier interface {
 	//DeleteKeys
 	//
 	//  DELETE l
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	DeleteKeys(ctx context.Context, batch string) (int64, error)
 	// The first half of Reclaim: lets whatever lease this owner has expire.
@@ -227,8 +227,8 @@ type Querier interface {
 	// older than a purge.
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.now, want.now, want.now
-	//  FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+	//  SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.moment, want.moment, want.moment
+	//  FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS moment) AS want
 	//  STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 	//  LOCK IN SHARE MODE
 	//  ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1
@@ -238,7 +238,7 @@ type Querier interface {
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 	//  SELECT item.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_lock_floor AS f FORCE INDEX (PRIMARY) ON f.shard = MOD(CRC32(item.lock_key), 256)
 	//  ORDER BY item.i
 	//  LOCK IN SHARE MODE
@@ -407,7 +407,7 @@ type Querier interface {
 	//
 	//  SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  LIMIT 1000
 	//  FOR UPDATE
@@ -416,7 +416,7 @@ type Querier interface {
 	//
 	//  SELECT CAST(item.i AS SIGNED) AS i, l.owner_id, l.epoch, l.status,
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  LIMIT 1000
 	//  FOR UPDATE SKIP LOCKED
@@ -424,7 +424,7 @@ type Querier interface {
 	// Locks the keys that are still purgeable and that nobody has locked.
 	//
 	//  SELECT CAST(item.i AS SIGNED) AS i
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  WHERE l.status = 2 OR (l.status = 0
 	//      AND TIMESTAMPDIFF(MICROSECOND, l.updated_at, UTC_TIMESTAMP(6)) >= CAST(? AS SIGNED))
@@ -439,15 +439,15 @@ type Querier interface {
 	// is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-	//  SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.now, want.now, want.now
-	//  FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS now) AS want
+	//  SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.moment, want.moment, want.moment
+	//  FROM (SELECT UNHEX(CONVERT(? USING latin1)) AS lock_key, UTC_TIMESTAMP(6) AS moment) AS want
 	//  STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 	//  LOCK IN SHARE MODE
 	MakeKey(ctx context.Context, keyHex string) (int64, error)
 	// Which keys have no row: a plain read.
 	//
 	//  SELECT CAST(item.i AS SIGNED) AS i
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  LEFT JOIN helix_locks AS l ON l.lock_key = item.lock_key
 	//  WHERE l.lock_key IS NULL
 	//  LIMIT 1000
@@ -522,7 +522,7 @@ type Querier interface {
 	//
 	//  INSERT INTO helix_lock_floor (shard, floor_epoch)
 	//  SELECT MOD(CRC32(l.lock_key), 256), l.epoch
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  FOR UPDATE
 	//  ON DUPLICATE KEY UPDATE floor_epoch = GREATEST(helix_lock_floor.floor_epoch, l.epoch)
@@ -559,7 +559,7 @@ type Querier interface {
 	//
 	//  INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 	//  SELECT l.lock_key, l.owner_id, l.epoch, l.lease_id, l.status, l.expires_at, l.acquired_at, l.created_at, l.updated_at
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 	//  FOR UPDATE SKIP LOCKED
@@ -604,7 +604,7 @@ type Querier interface {
 	//
 	//  SELECT CAST(item.i AS SIGNED) AS i,
 	//      CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), l.expires_at) AS SIGNED) AS remaining_micros
-	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item
+	//  FROM (SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item
 	//  STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = item.lock_key
 	//  WHERE l.epoch = item.epoch AND l.lease_id = item.lease_id
 	//  LIMIT 1000

@@ -19,25 +19,25 @@
 -- For a key that may be fresh: see EnsureKey for the floor.
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(f.floor_epoch + 1), want.lease_id, want.status, want.expires_at,
-    want.now, want.now, want.now
+    want.moment, want.moment, want.moment
 FROM (
     SELECT UNHEX(UPPER(sqlc.arg(owner_hex))) AS owner_id, CAST(sqlc.arg(lease_id) AS SIGNED) AS lease_id,
-        CAST(sqlc.arg(status) AS SIGNED) AS status, UTC_TIMESTAMP() AS now,
+        CAST(sqlc.arg(status) AS SIGNED) AS status, UTC_TIMESTAMP() AS moment,
         UTC_TIMESTAMP() + INTERVAL CAST(sqlc.arg(ttl_micros) AS SIGNED) MICROSECOND AS expires_at,
         UNHEX(UPPER(sqlc.arg(key_hex))) AS lock_key
 ) AS want
 STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE
-    epoch = IF(helix_locks.expires_at > want.now,
-        helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, helix_locks.expires_at)),
+    epoch = IF(helix_locks.expires_at > want.moment,
+        helix_locks.epoch + 0 * LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, helix_locks.expires_at)),
         LAST_INSERT_ID(helix_locks.epoch + 1)),
-    owner_id = IF(helix_locks.expires_at > want.now, helix_locks.owner_id, want.owner_id),
-    lease_id = IF(helix_locks.expires_at > want.now, helix_locks.lease_id, want.lease_id),
-    status = IF(helix_locks.expires_at > want.now, helix_locks.status, want.status),
-    acquired_at = IF(helix_locks.expires_at > want.now, helix_locks.acquired_at, want.now),
-    updated_at = IF(helix_locks.expires_at > want.now, helix_locks.updated_at, want.now),
-    expires_at = IF(helix_locks.expires_at > want.now, helix_locks.expires_at, want.expires_at);
+    owner_id = IF(helix_locks.expires_at > want.moment, helix_locks.owner_id, want.owner_id),
+    lease_id = IF(helix_locks.expires_at > want.moment, helix_locks.lease_id, want.lease_id),
+    status = IF(helix_locks.expires_at > want.moment, helix_locks.status, want.status),
+    acquired_at = IF(helix_locks.expires_at > want.moment, helix_locks.acquired_at, want.moment),
+    updated_at = IF(helix_locks.expires_at > want.moment, helix_locks.updated_at, want.moment),
+    expires_at = IF(helix_locks.expires_at > want.moment, helix_locks.expires_at, want.expires_at);
 
 -- name: AcquireKnownLease :execresult
 -- For a key whose row is there. The second term of OR only answers "held": it is never
@@ -58,15 +58,15 @@ WHERE lock_key = UNHEX(UPPER(sqlc.arg(key_hex))) AND (expires_at <= UTC_TIMESTAM
 -- AcquireKnownLease that skips a row which another transaction has locked.
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
 SELECT want.lock_key, want.owner_id, LAST_INSERT_ID(l.epoch + 1), want.lease_id, want.status, want.expires_at,
-    want.now, want.now, want.now
+    want.moment, want.moment, want.moment
 FROM (
     SELECT UNHEX(UPPER(sqlc.arg(owner_hex))) AS owner_id, CAST(sqlc.arg(lease_id) AS SIGNED) AS lease_id,
-        CAST(sqlc.arg(status) AS SIGNED) AS status, UTC_TIMESTAMP() AS now,
+        CAST(sqlc.arg(status) AS SIGNED) AS status, UTC_TIMESTAMP() AS moment,
         UTC_TIMESTAMP() + INTERVAL CAST(sqlc.arg(ttl_micros) AS SIGNED) MICROSECOND AS expires_at,
         UNHEX(UPPER(sqlc.arg(key_hex))) AS lock_key
 ) AS want
 STRAIGHT_JOIN helix_locks AS l FORCE INDEX (PRIMARY) ON l.lock_key = want.lock_key
-WHERE l.expires_at <= want.now OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, l.expires_at)) = 0
+WHERE l.expires_at <= want.moment OR LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, l.expires_at)) = 0
 FOR UPDATE SKIP LOCKED
 ON DUPLICATE KEY UPDATE
     owner_id = want.owner_id,
@@ -74,8 +74,8 @@ ON DUPLICATE KEY UPDATE
     lease_id = want.lease_id,
     status = want.status,
     expires_at = want.expires_at,
-    acquired_at = want.now,
-    updated_at = want.now;
+    acquired_at = want.moment,
+    updated_at = want.moment;
 
 -- name: EndOwnLease :execrows
 -- The first half of Reclaim: lets whatever lease this owner has expire.

@@ -41,8 +41,8 @@ LOCK IN SHARE MODE;
 -- at the floor, which is read under a lock: in READ COMMITTED an unlocked read could be
 -- older than a purge.
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.now, want.now, want.now
-FROM (SELECT UNHEX(UPPER(sqlc.arg(key_hex))) AS lock_key, UTC_TIMESTAMP() AS now) AS want
+SELECT want.lock_key, '', f.floor_epoch, 0, 0 * LAST_INSERT_ID(4), '1970-01-01', want.moment, want.moment, want.moment
+FROM (SELECT UNHEX(UPPER(sqlc.arg(key_hex))) AS lock_key, UTC_TIMESTAMP() AS moment) AS want
 STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE
 ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1;
@@ -51,8 +51,8 @@ ON DUPLICATE KEY UPDATE status = LAST_INSERT_ID(helix_locks.status + 1) - 1;
 -- Makes a key's row, to be locked later. Unlike EnsureKey it fails where there
 -- is one, and then waits for nobody who only shares it. 0 rows: the shard has no floor.
 INSERT INTO helix_locks (lock_key, owner_id, epoch, lease_id, status, expires_at, acquired_at, created_at, updated_at)
-SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.now, want.now, want.now
-FROM (SELECT UNHEX(UPPER(sqlc.arg(key_hex))) AS lock_key, UTC_TIMESTAMP() AS now) AS want
+SELECT want.lock_key, '', f.floor_epoch, 0, 0, '1970-01-01', want.moment, want.moment, want.moment
+FROM (SELECT UNHEX(UPPER(sqlc.arg(key_hex))) AS lock_key, UTC_TIMESTAMP() AS moment) AS want
 STRAIGHT_JOIN helix_lock_floor AS f ON f.shard = MOD(CRC32(want.lock_key), 256)
 LOCK IN SHARE MODE;
 

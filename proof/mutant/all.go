@@ -34,7 +34,7 @@ const (
 	anyID     = " AND epoch = ? AND (1 = 1 OR lease_id = ?)"
 	isShared  = "\nLOCK IN SHARE MODE\n"
 	isOver    = "(expires_at <= UTC_TIMESTAMP(6)\n"
-	isHeld    = "helix_locks.expires_at > want.now"
+	isHeld    = "helix_locks.expires_at > want.moment"
 	soon      = " + INTERVAL 100000 MICROSECOND"
 	ignored   = "(1 = 1\n"
 	longSince = "'1980-01-01'" // later than the expiry of what was released
@@ -82,21 +82,21 @@ var all = []Mutant{
 
 	{Name: "upsert-always", About: "the upsert takes the key from whoever has it", edits: []edit{query(leases, "acquireLease", "IF("+isHeld+",", "IF(1 = 0,")}},
 	{Name: "known-always", About: "the update of a known key does", edits: []edit{query(leases, "acquireKnownLease", isOver, ignored)}},
-	{Name: "no-wait-always", About: "the acquisition that does not wait does", edits: []edit{query(leases, "acquireLeaseNoWait", "WHERE l.expires_at <= want.now", "WHERE 1 = 1")}},
+	{Name: "no-wait-always", About: "the acquisition that does not wait does", edits: []edit{query(leases, "acquireLeaseNoWait", "WHERE l.expires_at <= want.moment", "WHERE 1 = 1")}},
 	{Name: "many-always", About: "the acquisition of many does", edits: []edit{{file: many, old: "if row.RemainingMicros <= 0 || own {", new: "if true || own {"}}},
 	{Name: "reclaim-always", About: "Reclaim ends the lease of any owner", edits: []edit{query(leases, "endOwnLease", " AND owner_id = UNHEX(CONVERT(? USING latin1))", " AND (1 = 1 OR owner_id = UNHEX(?))")}},
 	{Name: "expiry-first", About: "the upsert sets the expiry before it looks whether it is past", Faults: []string{"none", "kill-workers"}, edits: []edit{expiryFirst}},
 	{Name: "over-early", About: "a lease is over 100 ms before its expiry", edits: []edit{
 		query(leases, "acquireKnownLease", isOver, strings.TrimSuffix(isOver, "\n")+soon+"\n"),
-		query(leases, "acquireLeaseNoWait", "l.expires_at <= want.now", "l.expires_at <= want.now"+soon),
+		query(leases, "acquireLeaseNoWait", "l.expires_at <= want.moment", "l.expires_at <= want.moment"+soon),
 		query(leases, "acquireLease", isHeld, isHeld+soon)}},
 	{Name: "over-never", About: "a lease that has expired is not taken over", edits: []edit{
 		query(leases, "acquireKnownLease", isOver, "(expires_at <= "+longSince+"\n"),
 		query(leases, "acquireKnownLease", "LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at))", "LAST_INSERT_ID(-1)"),
-		query(leases, "acquireLeaseNoWait", "l.expires_at <= want.now", "l.expires_at <= "+longSince),
-		query(leases, "acquireLeaseNoWait", "LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, l.expires_at))", "LAST_INSERT_ID(-1)"),
+		query(leases, "acquireLeaseNoWait", "l.expires_at <= want.moment", "l.expires_at <= "+longSince),
+		query(leases, "acquireLeaseNoWait", "LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, l.expires_at))", "LAST_INSERT_ID(-1)"),
 		query(leases, "acquireLease", isHeld, "helix_locks.expires_at > "+longSince),
-		query(leases, "acquireLease", "LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.now, helix_locks.expires_at))", "LAST_INSERT_ID(-1)")}},
+		query(leases, "acquireLease", "LAST_INSERT_ID(-TIMESTAMPDIFF(MICROSECOND, want.moment, helix_locks.expires_at))", "LAST_INSERT_ID(-1)")}},
 	{Name: "epoch-kept", About: "a takeover of an expired lease does not raise the epoch", edits: []edit{
 		query(leases, "acquireKnownLease", "LAST_INSERT_ID(epoch + 1)", "LAST_INSERT_ID(epoch + IF(status = 1, 0, 1))")}},
 	{Name: "client-clock", About: "statements carry the time of the client, whose clock is up to 150 ms off", edits: []edit{

@@ -16,9 +16,9 @@ var finish = strings.NewReplacer(
 	// sqlc parses no JSON_TABLE: catalog.sql has a table in its place. See lockdb.Batch.
 	"(SELECT i, lock_key, epoch, lease_id, list FROM helix_batch WHERE list = ?) AS item",
 	`(SELECT place - 1 AS i, UNHEX(key_hex) AS lock_key, epoch, lease_id `+
-		`FROM JSON_TABLE(CONVERT(? USING utf8mb4), _utf8mb4'$[*]' COLUMNS (place FOR ORDINALITY, `+
-		`key_hex VARCHAR(510) CHARACTER SET latin1 PATH _utf8mb4'$[0]', `+
-		`epoch BIGINT PATH _utf8mb4'$[1]', lease_id BIGINT PATH _utf8mb4'$[2]')) AS list) AS item`,
+		`FROM JSON_TABLE(CONVERT(? USING utf8mb4), '$[*]' COLUMNS (place FOR ORDINALITY, `+
+		`key_hex VARCHAR(510) CHARACTER SET latin1 PATH '$[0]', `+
+		`epoch BIGINT PATH '$[1]', lease_id BIGINT PATH '$[2]')) AS list) AS item`,
 	// Nor SHOW.
 	"SELECT variable_name, value FROM global_variables", "SHOW GLOBAL VARIABLES",
 	// It takes these for BOOLEAN, never NULL.
