@@ -276,10 +276,9 @@ type Querier interface {
 	//      AND c.table_name IN ('helix_locks', 'helix_lock_floor', 'helix_locks_older', 'helix_locks_closed')
 	//  ORDER BY c.table_name, c.ordinal_position
 	ListColumns(ctx context.Context) ([]*ListColumnsRow, error)
-	// The primary key, and each CHECK that is enforced, with its text. MySQL alone knows if one
-	// is, and MariaDB alone has constraints of one name in several tables: where an inner table
-	// lacks the column of that name, it is that of the outer one. (Vitess takes what depends on
-	// an outer table only within EXISTS, and no EXISTS within OR.)
+	// The primary key, and each CHECK that is enforced, with its text. MySQL alone knows if one is:
+	// where table_constraints lacks that column, it is the outer one. (Vitess takes what depends on
+	// an outer table only within EXISTS.)
 	//
 	//  SELECT
 	//      LOWER(t.table_name) AS table_name,
@@ -296,14 +295,6 @@ type Querier interface {
 	//          FROM information_schema.table_constraints AS i
 	//          WHERE i.constraint_schema = t.constraint_schema AND i.constraint_name = t.constraint_name
 	//              AND i.table_name = t.table_name AND enforced = _utf8mb4'YES'
-	//      )
-	//      AND EXISTS (
-	//          SELECT 1
-	//          FROM (SELECT 1 AS row_at_least) AS one
-	//          LEFT JOIN information_schema.check_constraints AS i
-	//              ON i.constraint_schema = c.constraint_schema AND i.constraint_name = c.constraint_name
-	//              AND i.check_clause = c.check_clause
-	//          WHERE COALESCE(table_name, t.table_name) = t.table_name
 	//      )
 	//  ORDER BY t.constraint_name
 	ListConstraints(ctx context.Context) ([]*ListConstraintsRow, error)

@@ -188,6 +188,11 @@
 // the server that takes writes. Where more than one server of a cluster does, use
 // [WithMultiWriter]; also under XA on MariaDB, which drops shared locks at PREPARE.
 //
+// Where a proxy makes a session's level of SET TRANSACTION (Vitess does), [Locker.Inspect],
+// List, All and Purge, heartbeats, and [NoWait] or [Shared] with a fresh key leave theirs
+// behind on a connection of the pool, down to READ UNCOMMITTED: give their Locker a pool of
+// its own there.
+//
 // On a cluster of several writers a refusal may be older than what another server has
 // committed; what is granted is certified at COMMIT. Galera does not report an abort
 // that comes while a statement is being prepared in a transaction: what follows there

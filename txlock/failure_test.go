@@ -27,7 +27,7 @@ func TestNotMigrated(t *testing.T) {
 		"nothing":      {nil, "doesn't exist", goose},
 		"only floor":   {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`}, "doesn't exist", goose},
 		"older table":  {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, `CREATE TABLE helix_locks (lock_key VARCHAR(255), status TINYINT)`}, "nknown column", goose},
-		"empty floors": {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, lockTable}, "no row", "run the INSERT of migrations/00002_fill_helix_lock_floor.sql again"},
+		"empty floors": {[]string{`CREATE TABLE helix_lock_floor (shard SMALLINT PRIMARY KEY, floor_epoch BIGINT NOT NULL)`, lockTable}, "no row", "txlock migrate verify, or migrations.Verify, says how to restore it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onServers(t, func(l *live) {

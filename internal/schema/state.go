@@ -11,11 +11,11 @@ import (
 type State int
 
 const (
-	Missing State = iota
-	Current       // of this version's shape, though it may differ in details
-	Older         // of an older version's shape
-	Closed        // an older one has been set aside, and its adoption is not at its end
-	Unknown       // not ours
+	Missing State = iota // or not visible
+	Current              // of this version's shape, though it may differ in details
+	Older                // of an older version's shape
+	Closed               // an older one has been set aside, and its adoption is not at its end
+	Unknown              // not ours
 )
 
 // Shape is what helix_locks is, and what of an older version is there.

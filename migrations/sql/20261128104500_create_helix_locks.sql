@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS helix_locks (
     created_at  DATETIME(6)    NOT NULL COMMENT 'UTC',
     updated_at  DATETIME(6)    NOT NULL COMMENT 'UTC',
     PRIMARY KEY (lock_key),
-    CHECK (YEAR(acquired_at) > 0)
+    CONSTRAINT older_programs_are_refused CHECK (YEAR(acquired_at) > 0)
 ) ENGINE = InnoDB;
 
 -- Fails where there was a helix_locks of an older version, before anything has changed.
