@@ -10,6 +10,7 @@ import (
 // State is what helix_locks is.
 type State int
 
+// What it can be.
 const (
 	Missing State = iota // or not visible
 	Current              // of this version's shape, though it may differ in details
