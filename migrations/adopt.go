@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
 
 	"github.com/gox-helix/gox-helix/internal/schema"
@@ -281,6 +282,9 @@ func (a *adoption) run(ctx context.Context, seen *Adoption) (*Adoption, error) {
 		}
 		// Waits for transactions that have used the table, read or written.
 		if err := q.SetOlderAside(ctx); err != nil {
+			if !errors.As(err, new(*mysql.MySQLError)) {
+				a.shape.State = schema.Closed // for all that is known
+			}
 			return nil, err
 		}
 		var err error
