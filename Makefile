@@ -8,6 +8,9 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The modules of this repository that have code of their own.
 MODULES := . bench cmd/txlock demo goosetest ormtest proof txlockotel
 
+# Those of one package, whose tests mostly wait: tested at the same time.
+SMALL := demo goosetest ormtest txlockotel
+
 # The command's go.mod has no replace directive, as go install accepts none, and
 # go.work, which stands in for it, does not help go mod tidy: see to a copy that has.
 COMMAND := cmd/txlock
@@ -22,11 +25,14 @@ ARGS ?=
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
+GO_TEST = TXLOCK_TEST_SERVERS=required go test -count=1 -timeout 40m $(ARGS) ./...
+
 .PHONY: test
 test: ## run every test on real MySQL and MariaDB, fetching and starting them as needed
 	@echo "Unit and integration tests, on TXLOCK_TEST_DSN if that is set, else on private servers."
 	@echo "A server that this machine lacks is fetched once, into the user's cache directory."
-	@for m in $(MODULES); do (cd $$m && TXLOCK_TEST_SERVERS=required go test -count=1 -timeout 40m $(ARGS) ./...) || exit 1; done
+	@for m in $(filter-out $(SMALL),$(MODULES)); do (cd $$m && $(GO_TEST)) || exit 1; done
+	@for m in $(SMALL); do (cd $$m && $(GO_TEST)) & all="$$all $$!"; done; for p in $$all; do wait $$p || failed=1; done; test -z "$$failed"
 
 .PHONY: demo
 demo: ## post payouts with worker processes that are killed and paused, and audit the ledger

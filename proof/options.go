@@ -99,7 +99,7 @@ func faultNames() []string {
 func (o *options) plan(f round.Fault, seed uint64) round.Plan {
 	p := round.Usual(f, seed)
 	if o.short {
-		p.Before, p.During, p.After, p.Least = time.Second, 2500*time.Millisecond, time.Second, 100
+		p.Before, p.During, p.After, p.Least = 500*time.Millisecond, 2500*time.Millisecond, 500*time.Millisecond, 100
 	}
 	if o.verbose {
 		p.Logf = func(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
