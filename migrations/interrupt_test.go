@@ -20,6 +20,7 @@ type interrupted struct {
 	left   int                      // statements that may still change something
 	at     func()                   // called in place of the next one, or of an answer, if any
 	before func(query string) error // called before each statement, if any: an error is its answer
+	answer func(query string) error // the same before each query
 	after  func(query string) bool  // called after each query, if any: true takes its answer away
 }
 
@@ -97,6 +98,11 @@ func (c *interruptedConn) ExecContext(ctx context.Context, query string, args []
 }
 
 func (c *interruptedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.connector.answer != nil {
+		if err := c.connector.answer(query); err != nil {
+			return nil, err
+		}
+	}
 	rows, err := c.driverConn.QueryContext(ctx, query, args)
 	if err != nil || c.connector.after == nil {
 		return rows, err

@@ -180,7 +180,10 @@ func (l *leaseLocker) usable(ctx context.Context, db *sql.DB) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = locker.Inspect(ctx, l.name)
+	err = read(func() error {
+		_, err := locker.Inspect(ctx, l.name)
+		return err
+	})
 	switch {
 	case errors.Is(err, txlock.ErrNotMigrated):
 		return false, locker.Close()

@@ -37,6 +37,16 @@ func (r retry) do(ctx context.Context, migrate func() ([]*goose.MigrationResult,
 	}
 }
 
+// read runs what only reads: on Galera also that is aborted by another node's DDL.
+func read(f func() error) (err error) {
+	for range 5 {
+		if err = f(); !isDeadlock(err) {
+			break
+		}
+	}
+	return err
+}
+
 func isDeadlock(err error) bool { return isServerError(err, 1213) }
 
 // isOfAnotherNode reports that a statement failed as one of another node would

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
 
 	"github.com/gox-helix/gox-helix/migrations"
 )
@@ -65,4 +66,24 @@ func TestTriesAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What only reads is tried again, too.
+func TestReadsTryAgain(t *testing.T) {
+	onServers(t, func(d *database) {
+		ok[[]*goose.MigrationResult](d.T)(migrations.Up(d.Context(), d.db))
+		for fails, done := range map[int]bool{3: true, 5: false} {
+			left := fails
+			db := d.through(&interrupted{Connector: d.connector(), left: 1000, answer: func(query string) error {
+				if left == 0 || !strings.Contains(query, "helix_goose_db_version") {
+					return nil
+				}
+				left--
+				return &mysql.MySQLError{Number: 1213, Message: "as a server says"}
+			}})
+			if _, err := migrations.Up(d.Context(), db); (err == nil) != done {
+				d.Errorf("after %d deadlocks: %v", fails, err)
+			}
+		}
+	})
 }

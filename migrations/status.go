@@ -57,7 +57,11 @@ func listApplied(ctx context.Context, db *sql.DB) (applied, error) {
 	if db == nil {
 		return nil, errors.New("no *sql.DB: give the pool of the database to migrate")
 	}
-	rows, err := lockdb.New(db).ListVersions(ctx)
+	var rows []*lockdb.ListVersionsRow
+	err := read(func() (err error) {
+		rows, err = lockdb.New(db).ListVersions(ctx)
+		return err
+	})
 	if isServerError(err, 1146) { // the first migration makes that table
 		return applied{}, nil
 	}
