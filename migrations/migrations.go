@@ -62,8 +62,9 @@ func UpTo(ctx context.Context, db *sql.DB, version int64, opts ...Option) ([]*go
 // every epoch, so that fencing tokens start again from 1: end all users of the
 // locks first. It waits for no more than 5 seconds for transactions that use the tables.
 //
-// It fails as [Up] does, also with [ErrOlder], and with [ErrNewer] if the database has migrations that
-// this version does not know: take those back with the version that brought them.
+// It fails as [Up] does, also with [ErrOlder], and with [ErrNewer] if the database has
+// migrations that this version does not know: take those back with the version that brought
+// them.
 func Down(ctx context.Context, db *sql.DB, opts ...Option) ([]*goose.MigrationResult, error) {
 	return migrate(ctx, db, "down", oneStep, opts)
 }

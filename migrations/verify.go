@@ -18,8 +18,8 @@ type Difference = schema.Difference
 // Verify compares the tables of the database of db with what this version of the
 // library needs, whoever made them: columns, types, nullability, keys, engine, the
 // CHECK that refuses older programs, the absence of triggers, and the rows that the
-// library relies on; and it knows an older table, and an adoption that was interrupted. It fails
-// with a [DriftError] that names every difference and its cure, or with what the
+// library relies on; and it knows an older table, and an adoption that was interrupted. It
+// fails with a [DriftError] that names every difference and its cure, or with what the
 // server said.
 //
 // It is six statements, which read the catalog and one table, on MySQL and
