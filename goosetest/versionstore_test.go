@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 
 	"github.com/gox-helix/gox-helix/migrations"
 )
@@ -66,6 +67,25 @@ func TestTableWithoutItsFirstRow(t *testing.T) {
 		}
 		if done, err := own.Up(t.Context()); err != nil || len(done) != 0 {
 			t.Errorf("goose's own store, afterwards: %d migrations, %v", len(done), err)
+		}
+	})
+}
+
+// Two processes that both saw no row of version 0 make one.
+func TestOneRowForVersionZero(t *testing.T) {
+	onServers(t, func(t *testing.T, open func(int) *sql.DB) {
+		db := open(2)
+		store, err := migrations.NewVersionStore(goose.DefaultTablename)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := errors.Join(store.CreateVersionTable(t.Context(), db), store.Insert(t.Context(), db, database.InsertRequest{})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := count(t, db, "SELECT COUNT(*) FROM goose_db_version"); got != 1 {
+			t.Errorf("%d rows", got)
 		}
 	})
 }
