@@ -3,14 +3,14 @@ package migrations
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -168,7 +168,8 @@ func (a *adoption) look(ctx context.Context) (*Adoption, error) {
 	}
 	switch {
 	case a.shape.State == schema.Missing && a.shape.HasAside:
-		return nil, errors.New("there is a helix_locks_older, and no helix_locks: RENAME TABLE helix_locks_older TO helix_locks and call this again, or call Up to begin without its locks")
+		return nil, errors.New("there is a helix_locks_older, and no helix_locks: " +
+			"RENAME TABLE helix_locks_older TO helix_locks and call this again, or call Up to begin without its locks")
 	case a.shape.State == schema.Missing || a.shape.State == schema.Current:
 		return &Adoption{}, nil
 	case a.shape.State == schema.Unknown:
@@ -330,10 +331,6 @@ func (a *adoption) copy(ctx context.Context, try bool) (err error) {
 	if err := lockdb.New(tx).ClearImport(ctx); err != nil {
 		return err
 	}
-	leaseID, err := randomLeaseID()
-	if err != nil {
-		return err
-	}
 	var from lockdb.DBTX = tx
 	if try {
 		from = renamed{tx, strings.NewReplacer(
@@ -341,20 +338,13 @@ func (a *adoption) copy(ctx context.Context, try bool) (err error) {
 			"helix_locks_older AS older", "(SELECT * FROM helix_locks_older LIMIT 0) AS older",
 		)}
 	}
-	if _, err := a.older(from).CopyOlder(ctx, lockdb.CopyOlderParams{TimeZone: a.writerZone(), LeaseID: leaseID}); err != nil {
+	// One lease_id for all: older programs know none, and so nobody has a lease by it.
+	p := lockdb.CopyOlderParams{TimeZone: a.writerZone(), LeaseID: rand.Int64N(math.MaxInt64) + 1}
+	if _, err := a.older(from).CopyOlder(ctx, p); err != nil {
 		return err
 	}
 	if err := lockdb.New(tx).RaiseAdoptedFloors(ctx); err != nil || try {
 		return err
 	}
 	return tx.Commit()
-}
-
-// randomLeaseID is one that no program has: older ones know none.
-func randomLeaseID() (int64, error) {
-	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return 0, err
-	}
-	return int64(binary.BigEndian.Uint64(b[:])>>1) | 1, nil
 }

@@ -79,14 +79,11 @@ func read(ctx context.Context, q *lockdb.Queries) (*live, error) {
 		return nil, err
 	}
 	l := &live{
-		engines: map[string]string{}, columns: map[string][]*lockdb.ListColumnsRow{}, indexes: map[string][]*lockdb.ListIndexesRow{},
+		engines: map[string]string{}, columns: byTable(columns), indexes: map[string][]*lockdb.ListIndexesRow{},
 		constraints: map[string][]*lockdb.ListConstraintsRow{}, triggers: map[string][]string{},
 	}
 	for _, t := range found {
 		l.engines[t.Name] = t.Engine
-	}
-	for _, c := range columns {
-		l.columns[c.TableName] = append(l.columns[c.TableName], c)
 	}
 	for _, i := range indexes {
 		l.indexes[i.TableName] = append(l.indexes[i.TableName], i)

@@ -42,30 +42,46 @@ func Look(ctx context.Context, db lockdb.DBTX) (Shape, error) {
 	for _, t := range tables {
 		s.HasAside = s.HasAside || t.Name == aside
 	}
-	columns := map[string][]*lockdb.ListColumnsRow{}
-	for _, c := range rows {
-		columns[c.TableName] = append(columns[c.TableName], c)
-	}
-	s.State = stateOf(columns["helix_locks"])
+	columns := byTable(rows)
 	older := columns["helix_locks"]
+	s.State = stateOf(older)
 	if s.State == Closed {
 		older = columns[aside]
 	}
-	s.HasEpoch = has(older, "epoch", "")
+	_, s.HasEpoch = typesOf(older)["epoch"]
 	closed := columns["helix_locks_closed"]
 	s.Foreign = len(closed) > 0 && stateOf(closed) != Closed
 	return s, nil
 }
 
+// byTable groups columns, in their order.
+func byTable(rows []*lockdb.ListColumnsRow) map[string][]*lockdb.ListColumnsRow {
+	columns := map[string][]*lockdb.ListColumnsRow{}
+	for _, c := range rows {
+		columns[c.TableName] = append(columns[c.TableName], c)
+	}
+	return columns
+}
+
+// typesOf are the types of a table's columns, by name.
+func typesOf(columns []*lockdb.ListColumnsRow) map[string]string {
+	types := map[string]string{}
+	for _, c := range columns {
+		types[c.ColumnName] = c.ColumnType
+	}
+	return types
+}
+
 func stateOf(columns []*lockdb.ListColumnsRow) State {
+	types := typesOf(columns)
 	switch {
-	case len(columns) == 0:
+	case len(types) == 0:
 		return Missing
-	case has(columns, "lease_id", ""):
+	case types["lease_id"] != "":
 		return Current
-	case has(columns, "being_adopted", ""):
+	case types["being_adopted"] != "":
 		return Closed
-	case isOlder(columns):
+	case isOlder(types):
 		return Older
 	}
 	return Unknown
@@ -73,23 +89,17 @@ func stateOf(columns []*lockdb.ListColumnsRow) State {
 
 // isOlder reports whether these are the columns of one of the two older shapes, one of
 // which has no epoch.
-func isOlder(columns []*lockdb.ListColumnsRow) bool {
-	want := 7
-	if has(columns, "epoch", "") {
-		want++
+func isOlder(types map[string]string) bool {
+	want := []string{"id", "lock_key", "owner_id", "expires_at", "status", "created_at", "updated_at"}
+	if types["epoch"] != "" {
+		want = append(want, "epoch")
 	}
-	return len(columns) == want && has(columns, "id", "") && has(columns, "lock_key", "") && has(columns, "owner_id", "") &&
-		has(columns, "expires_at", "timestamp") && has(columns, "status", "") && has(columns, "created_at", "") && has(columns, "updated_at", "")
-}
-
-// has reports whether there is a column of a name, and of a type unless that is empty.
-func has(columns []*lockdb.ListColumnsRow, name, typ string) bool {
-	for _, c := range columns {
-		if c.ColumnName == name {
-			return typ == "" || c.ColumnType == typ
+	for _, name := range want {
+		if types[name] == "" {
+			return false
 		}
 	}
-	return false
+	return len(types) == len(want) && types["expires_at"] == "timestamp"
 }
 
 // unfinished tells of a helix_locks that is to be adopted, nil of any other.
